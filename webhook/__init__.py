@@ -1,0 +1,1 @@
+"""What comes in, what is remembered and what is shown."""

@@ -1,0 +1,1 @@
+"""Where incidents are shown. Each vendor is known to one file."""

@@ -1,0 +1,83 @@
+"""What the reconciler asks of a destination, and the three classes of failure (DESIGN: invariant 7).
+
+Failure
+├── Passing   it may work later: 5xx, 429, timeouts, connection faults
+├── Broken    it cannot work until someone mends it: credentials, channel, routing key
+└── Refused   it will never take this event: 400, invalid blocks, too long
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from routing import message
+
+
+class Failure(Exception):
+    """The far end did not take it. The text is for people and holds no secret.
+
+    Attributes:
+        outcome_known: whether it is certain that nothing was shown (refused, or never connected).
+            After a timeout or a reset in the middle of an answer it is not.
+    """
+
+    def __init__(self, text: str, *, outcome_known: bool = True) -> None:
+        super().__init__(text)
+        self.outcome_known = outcome_known
+
+
+class Passing(Failure):
+    """A fault that passes; try again.
+
+    Attributes:
+        retry_after_seconds: the far end's own word (Retry-After), to be obeyed for all that shares the
+            limit; None where it said nothing.
+    """
+
+    def __init__(
+        self, text: str, *, outcome_known: bool = True, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(text, outcome_known=outcome_known)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Broken(Failure):
+    """The destination is broken for everything until someone mends it."""
+
+
+class Refused(Failure):
+    """The far end will never take this event as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """How this kind of destination likes to be told (see `routing.model.Manner`)."""
+
+    shows_partial_resolves: bool
+    reassert_seconds: float | None
+
+
+class Destination(Protocol):
+    """One place where incidents are shown."""
+
+    @property
+    def traits(self) -> Traits:
+        """How it likes to be told."""
+        ...
+
+    async def send(self, told: message.Message, *, plain: bool) -> None:
+        """Show it; returns on the far end's receipt. One attempt, no retry inside.
+
+        The caller bounds the call in time; a send that is cancelled has an unknown outcome.
+
+        Args:
+            told: what to show.
+            plain: in the plainest form that says the same: what is tried after a refusal.
+
+        Raises:
+            Failure: one of its three classes.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free its connections and threads."""
+        ...

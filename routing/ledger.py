@@ -1,0 +1,87 @@
+"""What the reconciler needs of a store. Stated here, by who needs it; built in `webhook.store`.
+
+Every method that changes something returns after its change is durable. All of them raise
+`Unavailable` when the store cannot answer or take a commit now.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from routing import model
+
+
+class Unavailable(Exception):
+    """The store cannot be read or take a commit at the moment; what was asked for has not happened."""
+
+
+class Ledger(Protocol):
+    """Incidents and what each destination was told of them."""
+
+    async def record(self, notification: model.Notification, now: datetime) -> Sequence[str]:
+        """Record what a message says; returns the ids of the incidents whose state it changed.
+
+        The changed ones are due for a look at once. An alert that fires here and fired in another
+        incident moves: both are changed.
+        """
+        ...
+
+    async def release_held(self, incident_id: str, now: datetime) -> Sequence[str]:
+        """Let the held firings count whose hold has ended by `now`; returns the changed incidents."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of incidents that are due for a look by `now`: P1 before P2 before P3, then the longest due."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """The next instant at which an incident is due for a look; None when there is none."""
+        ...
+
+    async def situations(self, incident_ids: Collection[str]) -> Mapping[str, model.Situation]:
+        """The newest state of each of these incidents; unknown ids are left out."""
+        ...
+
+    async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
+        """Note that these destinations should be told of the incident, from this episode on.
+
+        Keeps what is there: a second call for the same destination changes nothing.
+        """
+        ...
+
+    async def intend(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
+        """Note that this state is about to be sent there (`Delivery.intent`)."""
+        ...
+
+    async def settle(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
+        """Note the far end's receipt: `shown` becomes this state; intent, dead letter and errors are cleared."""
+        ...
+
+    async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:
+        """Note a failed attempt. With a known outcome (nothing was shown) the intent is cleared, else it stays."""
+        ...
+
+    async def bury(
+        self, incident_id: str, destination: str, shows: model.Shown, error: str, now: datetime
+    ) -> None:
+        """Note a dead letter: the far end refused this state for good. Clears the intent."""
+        ...
+
+    async def rest(self, incident_id: str, version: int, until: datetime | None) -> bool:
+        """Nothing is left to do until that instant (None: until it changes).
+
+        Returns False, and changes nothing, when the incident is no longer at this version.
+        """
+        ...
+
+    async def wake_open(self, now: datetime) -> int:
+        """Make every incident that is open, or shown as open somewhere, due for a look; returns how many."""
+        ...
+
+    async def shown_open(self, destinations: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """For each of these destinations that shows open incidents (or may: an intent): their ids."""
+        ...
+
+    async def destinations_since(self, names: Collection[str], now: datetime) -> Mapping[str, datetime]:
+        """When each destination was first configured; those not yet known are noted as of `now`."""
+        ...

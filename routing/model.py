@@ -1,0 +1,271 @@
+"""The nouns: alert, incident, episode, delivery, and what is asked of a destination.
+
+Everything here is a frozen value without I/O, clock or vendor. Times are aware UTC datetimes.
+"""
+
+import enum
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+Labels = Mapping[str, str]
+
+
+class Priority(enum.IntEnum):
+    """The manual's tiers. A smaller number is more urgent, so `min` picks the higher one."""
+
+    P1 = 1
+    P2 = 2
+    P3 = 3
+
+
+SEVERITIES: Mapping[Priority, str] = {Priority.P1: "critical", Priority.P2: "warning", Priority.P3: "info"}
+
+_TIERS: Mapping[str, Priority] = {
+    word: priority for priority, severity in SEVERITIES.items() for word in (priority.name.lower(), severity)
+}
+
+
+def tier(labels: Labels) -> Priority | None:
+    """The tier that an alert's own labels claim, or None where neither label is known.
+
+    `priority` and `severity` are compared without case and the higher counts (PRODUCT: what people see).
+    """
+    claimed = [
+        _TIERS[word] for name in ("priority", "severity") if (word := labels.get(name, "").lower()) in _TIERS
+    ]
+    return min(claimed, default=None)
+
+
+def priority_of(labels: Labels) -> Priority:
+    """The tier that counts: the one claimed, and P2 where none is known."""
+    return tier(labels) or Priority.P2
+
+
+class AlertStatus(enum.StrEnum):
+    """What is known of one alert in one incident."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    MOVED = "moved"
+    """It fires, but in another group now (an edited `group_by`, two routes with `continue`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of Alertmanager's in one incident, as last heard.
+
+    Attributes:
+        fingerprint: Alertmanager's hash of the labels, 16 hexadecimal digits.
+        starts_at: when it began to fire; Alertmanager may move it backwards within one run.
+        ends_at: when it resolved or moved; None while it fires.
+        held_until: set while a firing is possibly stale (it began before the resolve that is on record):
+            it does not count as firing before that instant.
+        episode: number of the incident's episode in which it last fired; 0 before its first.
+        moved_to: id of the incident that it moved to.
+    """
+
+    fingerprint: str
+    status: AlertStatus
+    labels: Labels
+    annotations: Labels
+    starts_at: datetime
+    ends_at: datetime | None
+    generator_url: str = ""
+    held_until: datetime | None = None
+    episode: int = 0
+    moved_to: str | None = None
+
+    @property
+    def fires(self) -> bool:
+        """Whether it counts as firing: heard as firing and not held."""
+        return self.status is AlertStatus.FIRING and self.held_until is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One message of Alertmanager's about one group, validated.
+
+    Its own `status` is left out on purpose: it is computed over the alerts in the message only, so state
+    comes from each alert alone (DESIGN: record).
+    """
+
+    group_labels: Labels
+    alerts: tuple[Alert, ...]
+    receiver: str = ""
+    external_url: str = ""
+    truncated_alerts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What a person deals with: the alerts of one group, in its current or last episode.
+
+    Attributes:
+        id: 32 hexadecimal digits, `incident_id(group_labels)`.
+        episode: number of the current or last episode, from 1; 0 if no alert of it ever counted as firing.
+        open: whether the episode runs.
+        priority: the highest tier heard in this episode.
+        opened_at: when the episode's first firing was recorded here.
+        changed_at: when its state last changed here.
+        resolved_at: when the episode closed; None while it runs.
+        version: grows by one with each change of state; what a look at it was based on.
+        truncated_alerts: of the last message; above 0 the incident cannot close (PRODUCT: what people see).
+        alerts: all that are known of it, by fingerprint; those of earlier episodes are resolved ones.
+    """
+
+    id: str
+    group_labels: Labels
+    episode: int
+    open: bool
+    priority: Priority
+    opened_at: datetime
+    changed_at: datetime
+    resolved_at: datetime | None
+    version: int
+    receiver: str
+    external_url: str
+    truncated_alerts: int
+    alerts: Mapping[str, Alert]
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """The alerts that count as firing, the most urgent and then the oldest first."""
+        return in_order(alert for alert in self.alerts.values() if alert.fires)
+
+
+def in_order(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """Alerts as people should read them: the most urgent, then the oldest first."""
+    return tuple(
+        sorted(alerts, key=lambda alert: (priority_of(alert.labels), alert.starts_at, alert.fingerprint))
+    )
+
+
+def incident_id(group_labels: Labels) -> str:
+    """The incident's identity: a hash of the sorted group labels and of nothing else.
+
+    Not Alertmanager's groupKey, which holds the route's path, so that a route edit would orphan every open
+    incident; not the receiver, whose renaming would (DESIGN: the nouns).
+    """
+    canonical = json.dumps(sorted(group_labels.items()), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def dedup_key(incident: str) -> str:
+    """The key under which a far end that deduplicates knows the incident; without the episode's number."""
+    return f"phantommesh-alerts/{incident}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a destination shows, or should: which alerts of which episode fire. None firing means closed."""
+
+    episode: int
+    firing: frozenset[str]
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One incident at one destination: what it was told, and what is under way.
+
+    Attributes:
+        since_episode: the first episode that this destination should have been told.
+        shown: the last state with a receipt; None before the first.
+        shown_at: when that receipt came.
+        intent: a state that was being sent when the process died, or whose sending has no known outcome:
+            it may or may not be shown.
+        dead: a state that the far end refused for good.
+        attempts: failed ones since the last receipt.
+        last_error: of the last failed attempt, for people; without secrets.
+    """
+
+    incident_id: str
+    destination: str
+    since_episode: int
+    shown: Shown | None = None
+    shown_at: datetime | None = None
+    intent: Shown | None = None
+    dead: Shown | None = None
+    attempts: int = 0
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that a decision about one incident rests on.
+
+    Attributes:
+        deliveries: by destination.
+        moved_shown: for alerts that moved away: the destinations that show the incident which has them now.
+    """
+
+    incident: Incident
+    deliveries: Mapping[str, Delivery]
+    moved_shown: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a destination likes to be told. Known to the decision, so that no vendor has to be.
+
+    Attributes:
+        shows_partial_resolves: whether one of several alerts resolving is told there.
+        reassert_seconds: an open P1 is told again after so long (invariant 3); None for never.
+        since: when it was first configured; a P3 that was open before is not told (DESIGN's table).
+    """
+
+    shows_partial_resolves: bool
+    reassert_seconds: float | None
+    since: datetime
+
+
+class Act(enum.StrEnum):
+    """What a step does at its destination."""
+
+    OPEN = "open"
+    UPDATE = "update"
+    CLOSE = "close"
+
+
+class Reason(enum.StrEnum):
+    """Why a step is due. The same word labels the log line, the metric and the page."""
+
+    FIRED = "fired"
+    TOLD_LATE = "fired_and_resolved_before_it_could_be_told"
+    JOINED = "alert_joined"
+    RAISED = "priority_raised"
+    PARTLY_RESOLVED = "partly_resolved"
+    RESOLVED = "resolved"
+    MOVED = "moved"
+    REROUTED = "rerouted"
+    UNCERTAIN = "outcome_unknown"
+    REASSERTED = "reasserted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The one next thing to tell one destination about one incident.
+
+    Attributes:
+        shows: what the destination shows once it has taken the step.
+        fired_times: how many episodes this step tells of (above 1 after an outage of the destination).
+        joined: fingerprints that fire and were not shown before; all of them for OPEN.
+        resolved: fingerprints that the destination shows as firing and that no longer do.
+    """
+
+    act: Act
+    reason: Reason
+    shows: Shown
+    fired_times: int = 1
+    joined: frozenset[str] = frozenset()
+    resolved: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing is due at a destination now; look again at that instant."""
+
+    until: datetime

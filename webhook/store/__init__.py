@@ -1,0 +1,1 @@
+"""What is remembered: incidents, what was told of them, and the messages themselves."""

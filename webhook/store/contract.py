@@ -1,0 +1,101 @@
+"""The store as this service uses it: the reconciler's ledger, and what intake, pages and upkeep need."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from routing import ledger, model
+
+
+class StoreRefused(Exception):
+    """The store must not be used as it is: corrupt, newer than this code, or held by another process.
+
+    The text names the file and says what to do. The file is left untouched.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long things are kept (DESIGN: invariant 8). An open incident is kept for ever."""
+
+    notifications: timedelta = timedelta(days=14)
+    notifications_bytes: int = 1 << 30
+    episodes: timedelta = timedelta(days=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One run of an incident, for history."""
+
+    number: int
+    opened_at: datetime
+    resolved_at: datetime | None
+    priority: model.Priority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Figures for metrics and the page."""
+
+    open_incidents: Mapping[model.Priority, int]
+    notifications: int
+    notifications_bytes: int
+
+
+class Store(ledger.Ledger, Protocol):
+    """A ledger that also keeps the messages, hears sources and answers the page."""
+
+    async def accept(
+        self,
+        notification: model.Notification | None,
+        *,
+        sources: Collection[str],
+        body: bytes,
+        now: datetime,
+    ) -> Sequence[str]:
+        """Record a message of Alertmanager's durably; returns the ids of the incidents that it changed.
+
+        As `record`, and in the same transaction the body is kept for audit (compressed; an identical
+        body that is still kept is only referred to) and the sources are noted as heard.
+        Requests that arrive together share one commit.
+
+        Args:
+            notification: None when nothing but Watchdogs was in it.
+            sources: keys of the sources whose Watchdog fires in it.
+            body: as it arrived.
+            now: when it arrived.
+        """
+        ...
+
+    async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
+        """Open incidents: P1 first, then the oldest."""
+        ...
+
+    async def recent_incidents(self, limit: int) -> Sequence[model.Situation]:
+        """Closed incidents, the last closed first."""
+        ...
+
+    async def episodes(self, incident_id: str) -> Sequence[Episode]:
+        """An incident's episodes that are still kept, the newest first."""
+        ...
+
+    async def sources(self) -> Mapping[str, datetime]:
+        """When each source's Watchdog was last heard."""
+        ...
+
+    async def counts(self) -> Counts:
+        """Figures for metrics and the page."""
+        ...
+
+    async def prune(self, retention: Retention, now: datetime) -> int:
+        """Remove what is past its retention; returns how many rows went."""
+        ...
+
+    async def probe(self) -> None:
+        """Take an empty durable commit; raises `routing.ledger.Unavailable` when that fails."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued, checkpoint and close."""
+        ...

@@ -1,0 +1,78 @@
+"""Where the real programs are that the tests and the demo start.
+
+`./dev` unpacks them (tests/setup/debian.py). This module only looks: it fetches nothing and starts nothing.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+CACHE = CHECKOUT / ".cache" / "parts"
+
+# Debian's suites, oldest first: Prometheus 2.42 with Alertmanager 0.25, 2.53 with 0.28, 3.5 with 0.33.
+GENERATIONS = ("bookworm", "trixie", "forky")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One set of programs that belong together."""
+
+    name: str
+    prometheus: Path
+    promtool: Path
+    alertmanager: Path
+    amtool: Path
+
+    def programs(self) -> tuple[Path, ...]:
+        return (self.prometheus, self.promtool, self.alertmanager, self.amtool)
+
+
+def generation(name: str) -> Parts | None:
+    """Return the parts of one Debian suite, or None if `./dev parts` has not brought them here."""
+    folder = CACHE / name / "usr" / "bin"
+    parts = Parts(
+        name=name,
+        prometheus=folder / "prometheus",
+        promtool=folder / "promtool",
+        alertmanager=folder / "prometheus-alertmanager",
+        amtool=folder / "amtool",
+    )
+    return parts if all(program.is_file() for program in parts.programs()) else None
+
+
+def on_path() -> dict[str, Path]:
+    """Return those of the four programs that PATH holds, by their field name in `Parts`."""
+    # Debian calls its binary prometheus-alertmanager; everyone else calls it alertmanager.
+    names = {
+        "prometheus": ("prometheus",),
+        "promtool": ("promtool",),
+        "alertmanager": ("alertmanager", "prometheus-alertmanager"),
+        "amtool": ("amtool",),
+    }
+    found = {field: next(filter(None, map(shutil.which, tries)), None) for field, tries in names.items()}
+    return {field: Path(path) for field, path in found.items() if path}
+
+
+def for_demo() -> Parts:
+    """Return each program from PATH where it is there, else from the newest generation in the cache.
+
+    Raises:
+        FileNotFoundError: neither has all four. The text names the command that brings them.
+    """
+    own = on_path()
+    brought = generation(GENERATIONS[-1])
+    fields = ("prometheus", "promtool", "alertmanager", "amtool")
+    if brought is None:
+        missing = [field for field in fields if field not in own]
+        if missing:
+            raise FileNotFoundError(f"not here: {', '.join(missing)}. `./dev parts` brings them.")
+        return Parts(name="PATH", **own)
+    chosen = {field: own.get(field, getattr(brought, field)) for field in fields}
+    return Parts(name="PATH" if len(own) == len(fields) else brought.name, **chosen)
+
+
+def chromium() -> Path | None:
+    """Return the Chromium that the browser tests drive, or None."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    return Path(found) if found else None

@@ -1,0 +1,154 @@
+"""How what is heard changes an incident: firings, resolves, late news, moves. Pure; stores call it.
+
+Version 4 messages carry no sequence number and `startsAt` can move backwards, so late news is told from
+fresh news by comparing an alert's start with the end that is on record (DESIGN: no order).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from routing import model
+
+HOLD = timedelta(seconds=25)
+"""A firing that may be stale counts after so long at the latest: one flush (group_interval, at least 10 s) and
+15 s for a second Alertmanager. In doubt it pages."""
+
+ONE_FLUSH = timedelta(seconds=10)
+"""A held firing that is heard again after so long is no late message: it counts."""
+
+_KEEP_ENDED = timedelta(hours=1)
+
+
+def absorb(known: model.Incident | None, notification: model.Notification, now: datetime) -> model.Incident:
+    """The incident after a message about its group.
+
+    Alerts that the message does not mention stay as they are. Where nothing about its state changed, the
+    version is the same; where nothing changed at all, the very same object comes back.
+    """
+    before = known or _new(notification.group_labels, now)
+    alerts = dict(before.alerts)
+    for heard in notification.alerts:
+        alerts[heard.fingerprint] = _hear(alerts.get(heard.fingerprint), heard, now)
+    after = _conclude(
+        replace(
+            before,
+            receiver=notification.receiver,
+            external_url=notification.external_url,
+            truncated_alerts=notification.truncated_alerts,
+        ),
+        _released(alerts, now),
+        now,
+    )
+    return before if after == before and known is not None else after
+
+
+def release(incident: model.Incident, now: datetime) -> model.Incident:
+    """The incident after those of its held firings count whose hold has ended."""
+    after = _conclude(incident, _released(incident.alerts, now), now)
+    return incident if after == incident else after
+
+
+def move_away(incident: model.Incident, fingerprint: str, to: str, now: datetime) -> model.Incident:
+    """The incident after one of its alerts was heard to fire in another one."""
+    moved = replace(
+        incident.alerts[fingerprint],
+        status=model.AlertStatus.MOVED,
+        ends_at=now,
+        held_until=None,
+        moved_to=to,
+    )
+    return _conclude(incident, {**incident.alerts, fingerprint: moved}, now)
+
+
+def _new(group_labels: model.Labels, now: datetime) -> model.Incident:
+    return model.Incident(
+        id=model.incident_id(group_labels),
+        group_labels=group_labels,
+        episode=0,
+        open=False,
+        priority=model.Priority.P3,
+        opened_at=now,
+        changed_at=now,
+        resolved_at=None,
+        version=0,
+        receiver="",
+        external_url="",
+        truncated_alerts=0,
+        alerts={},
+    )
+
+
+def _hear(was: model.Alert | None, heard: model.Alert, now: datetime) -> model.Alert:
+    if was is None:
+        return heard
+    if heard.status is model.AlertStatus.FIRING:
+        return _hear_firing(was, heard, now)
+    return _hear_resolved(was, heard)
+
+
+def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.Alert:
+    fires = replace(heard, episode=was.episode)
+    if was.fires:
+        return fires
+    if was.status is model.AlertStatus.MOVED:
+        return was if heard.starts_at <= was.starts_at else fires
+    if was.ends_at is None or heard.starts_at > was.ends_at:
+        return fires
+    if was.held_until is None:
+        return replace(fires, ends_at=was.ends_at, held_until=now + HOLD)
+    if now >= was.held_until - HOLD + ONE_FLUSH:
+        return fires
+    return replace(fires, ends_at=was.ends_at, held_until=was.held_until)
+
+
+def _hear_resolved(was: model.Alert, heard: model.Alert) -> model.Alert:
+    if was.status is model.AlertStatus.MOVED:
+        return was
+    ended = heard.ends_at
+    if was.fires and ended is not None and ended < was.starts_at:
+        return was
+    if was.ends_at is not None and (ended is None or was.ends_at > ended):
+        ended = was.ends_at
+    return replace(heard, ends_at=ended, episode=was.episode)
+
+
+def _released(alerts: Mapping[str, model.Alert], now: datetime) -> Mapping[str, model.Alert]:
+    return {
+        fingerprint: replace(alert, held_until=None, ends_at=None)
+        if alert.held_until is not None and alert.held_until <= now
+        else alert
+        for fingerprint, alert in alerts.items()
+    }
+
+
+def _conclude(before: model.Incident, alerts: Mapping[str, model.Alert], now: datetime) -> model.Incident:
+    firing = [alert for alert in alerts.values() if alert.fires]
+    is_open = bool(firing) or (before.open and before.truncated_alerts > 0)
+    opens = is_open and not before.open
+    closes = before.open and not is_open
+    episode = before.episode + opens
+    heard_priorities = [model.priority_of(alert.labels) for alert in firing]
+    priority = min(heard_priorities if opens else [before.priority, *heard_priorities])
+    alerts = {
+        fingerprint: replace(alert, episode=episode) if alert.fires and alert.episode != episode else alert
+        for fingerprint, alert in alerts.items()
+        if not opens or alert.ends_at is None or alert.ends_at > now - _KEEP_ENDED
+    }
+    after = replace(before, episode=episode, open=is_open, priority=priority, alerts=alerts)
+    if opens:
+        after = replace(after, opened_at=now, resolved_at=None)
+    if closes:
+        after = replace(after, resolved_at=now)
+    if _state(after) != _state(before):
+        after = replace(after, version=before.version + 1, changed_at=now)
+    return after
+
+
+def _state(incident: model.Incident) -> object:
+    return (
+        incident.open,
+        incident.episode,
+        incident.priority,
+        {fp: (alert.status, alert.held_until) for fp, alert in incident.alerts.items()},
+    )

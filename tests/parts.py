@@ -12,6 +12,7 @@ CACHE = CHECKOUT / ".cache" / "parts"
 
 # Debian's suites, oldest first: Prometheus 2.42 with Alertmanager 0.25, 2.53 with 0.28, 3.5 with 0.33.
 GENERATIONS = ("bookworm", "trixie", "forky")
+PROGRAMS = ("prometheus", "promtool", "alertmanager", "amtool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,8 @@ class Parts:
     alertmanager: Path
     amtool: Path
 
-    def programs(self) -> tuple[Path, ...]:
-        return (self.prometheus, self.promtool, self.alertmanager, self.amtool)
+    def programs(self) -> list[Path]:
+        return [getattr(self, field) for field in PROGRAMS]
 
 
 def generation(name: str) -> Parts | None:
@@ -58,18 +59,16 @@ def for_demo() -> Parts:
     """Return each program from PATH where it is there, else from the newest generation in the cache.
 
     Raises:
-        FileNotFoundError: neither has all four. The text names the command that brings them.
+        FileNotFoundError: a program is in neither. The text names the command that brings it.
     """
     own = on_path()
     brought = generation(GENERATIONS[-1])
-    fields = ("prometheus", "promtool", "alertmanager", "amtool")
-    if brought is None:
-        missing = [field for field in fields if field not in own]
-        if missing:
-            raise FileNotFoundError(f"not here: {', '.join(missing)}. `./dev parts` brings them.")
-        return Parts(name="PATH", **own)
-    chosen = {field: own.get(field, getattr(brought, field)) for field in fields}
-    return Parts(name="PATH" if len(own) == len(fields) else brought.name, **chosen)
+    cached = {} if brought is None else {program: getattr(brought, program) for program in PROGRAMS}
+    chosen = {**cached, **own}
+    missing = [program for program in PROGRAMS if program not in chosen]
+    if missing:
+        raise FileNotFoundError(f"not on PATH: {', '.join(missing)}. `./dev parts` brings them.")
+    return Parts(name="PATH" if len(own) == len(PROGRAMS) else GENERATIONS[-1], **chosen)
 
 
 def chromium() -> Path | None:

@@ -1,0 +1,123 @@
+"""The commands of `./dev`, and what each of them needs first.
+
+Standard library only: this runs before anything is installed.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests import parts
+from tests.setup import debian, environment, suite
+from tests.setup.progress import step
+
+CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation"
+
+
+def main(usage: str, words: list[str]) -> int:
+    """Run one command; return the exit status. 2 means that the command was not understood."""
+    commands = {"demo": demo, "test": test, "parts": show_parts, "picture": picture, "lock": lock}
+    command = commands.get(words[0]) if words else None
+    if command is None:
+        asked_for_help = words[:1] in (["help"], ["-h"], ["--help"])
+        print(usage.strip(), file=sys.stdout if asked_for_help else sys.stderr)
+        return 0 if asked_for_help else 2
+    try:
+        return command(words[1:])
+    except (environment.Failed, debian.Unavailable) as error:
+        print(f"./dev {words[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def demo(arguments: list[str]) -> int:
+    ready_for_demo()
+    environment.enter("tests.demo", arguments)
+
+
+def picture(arguments: list[str]) -> int:
+    ready_for_demo()
+    missing = install_chromium()
+    if missing:
+        raise environment.Failed(f"the picture needs Chromium; {missing}")
+    environment.enter("tests.demo.picture", arguments)
+
+
+def test(arguments: list[str]) -> int:
+    install_dependencies()
+    missing = bring_parts(parts.GENERATIONS)
+    without_browser = install_chromium()
+    if without_browser:
+        missing["chromium"] = without_browser
+    return suite.run(arguments, missing)
+
+
+def show_parts(_: list[str]) -> int:
+    missing = bring_parts(parts.GENERATIONS)
+    for name in parts.GENERATIONS:
+        if name in missing:
+            print(f"{name:9} {missing[name]}")
+            continue
+        for path, version in debian.versions(name).items():
+            print(f"{name:9} {version:12} {path}")
+    return 1 if missing else 0
+
+
+def lock(options: list[str]) -> int:
+    with step("Renewing requirements.lock and requirements-dev.lock"):
+        environment.renew_lock_files(options)
+    return 0
+
+
+def ready_for_demo() -> None:
+    """Bring what the demo needs: nothing of Prometheus where PATH has all of it.
+
+    Raises:
+        environment.Failed, debian.Unavailable: it could not be brought.
+    """
+    install_dependencies()
+    newest = parts.GENERATIONS[-1]
+    if len(parts.on_path()) < len(parts.PROGRAMS):
+        missing = bring_parts((newest,))
+        if missing:
+            raise debian.Unavailable(missing[newest])
+
+
+def install_dependencies() -> None:
+    with step("Python packages") as words:
+        words.append(environment.ensure())
+
+
+def bring_parts(suites: tuple[str, ...]) -> dict[str, str]:
+    """Bring the real parts; return the suites that could not be brought, each with the reason."""
+    with step(f"Prometheus and Alertmanager from Debian ({', '.join(suites)})") as words:
+        missing = debian.bring(suites)
+        words.append("could not be brought: " + ", ".join(missing) if missing else "ready")
+    return missing
+
+
+def install_chromium() -> str | None:
+    """Install Chromium where that is allowed; return None if it is here, else the command that installs it."""
+    if parts.chromium():
+        return None
+    ask = f"install it with: sudo {CHROMIUM}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return ask
+    with step("Chromium for the browser tests (about a minute)") as words:
+        for command in ("apt-get -q update", CHROMIUM):
+            done = subprocess.run(
+                command.split(),
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if parts.chromium() is None:
+            words.append("failed")
+            print(done.stdout.decode(errors="replace")[-2000:], flush=True)
+            return ask
+        words.append("installed")
+    return None

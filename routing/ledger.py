@@ -30,12 +30,15 @@ class Ledger(Protocol):
         """Let the held firings count whose hold has ended by `now`; returns the changed incidents."""
         ...
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Ids of incidents that are due for a look by `now`: P1 before P2 before P3, then the longest due."""
+    async def due(self, after: datetime | None, until: datetime) -> Sequence[str]:
+        """Ids of the incidents that fell due for a look after one instant (None: ever) and by another.
+
+        P1 before P2 before P3, then the longest due. An incident stays due until `rest`.
+        """
         ...
 
-    async def next_due(self) -> datetime | None:
-        """The next instant at which an incident is due for a look; None when there is none."""
+    async def next_due(self, after: datetime) -> datetime | None:
+        """The first instant after this one at which an incident falls due; None when there is none."""
         ...
 
     async def situations(self, incident_ids: Collection[str]) -> Mapping[str, model.Situation]:

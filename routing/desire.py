@@ -1,0 +1,61 @@
+"""What each destination should be showing of an incident. Pure."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from routing import model
+
+Router = Callable[[model.Labels], Collection[str]]
+"""Names of the destinations that an alert with these labels goes to."""
+
+ABOUT_DESTINATION = "phantommesh_alerts_destination"
+"""Label of this service's own alerts about a destination, which are never told at that destination."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What one destination should show of an incident in its current or last episode.
+
+    Attributes:
+        firing: the alerts that it should show as firing; none means closed.
+        fired: all alerts of this episode that are its concern, firing or not.
+        priority: the highest tier among those that fire, or among all of them once none does.
+        ended: why nothing fires; None while something does.
+    """
+
+    episode: int
+    firing: frozenset[str]
+    fired: frozenset[str]
+    priority: model.Priority
+    ended: model.Reason | None
+
+    @property
+    def shows(self) -> model.Shown:
+        """The same as the state that a receipt would put on record."""
+        return model.Shown(episode=self.episode, firing=self.firing, priority=self.priority)
+
+
+def desire(incident: model.Incident, route: Router) -> Mapping[str, Desired]:
+    """By destination, what it should show; destinations that are not concerned are left out."""
+    # Alertmanager left alerts out of its message and the rest resolved: what was cut off may still fire.
+    all_count = incident.open and not incident.firing
+    concerned: dict[str, list[model.Alert]] = {}
+    for alert in incident.alerts.values():
+        if alert.episode == incident.episode and alert.episode > 0:
+            for name in route(alert.labels):
+                if alert.labels.get(ABOUT_DESTINATION) != name:
+                    concerned.setdefault(name, []).append(alert)
+    return {name: _desired(incident.episode, alerts, all_count) for name, alerts in concerned.items()}
+
+
+def _desired(episode: int, alerts: Collection[model.Alert], all_count: bool) -> Desired:
+    firing = [alert for alert in alerts if alert.fires or all_count]
+    moved = any(alert.status is model.AlertStatus.MOVED for alert in alerts)
+    ended = model.Reason.MOVED if moved else model.Reason.RESOLVED
+    return Desired(
+        episode=episode,
+        firing=frozenset(alert.fingerprint for alert in firing),
+        fired=frozenset(alert.fingerprint for alert in alerts),
+        priority=min(model.priority_of(alert.labels) for alert in firing or alerts),
+        ended=None if firing else ended,
+    )

@@ -1,0 +1,172 @@
+"""The one next step at a destination, and why: what it should show against what it was told. Pure.
+
+Each step is safe to repeat, and planning again after any of them, as if the process had died there,
+leads to the same end. Two rules hold throughout (DESIGN: invariants 2 to 4):
+
+- A P1's episodes are told one after the other: no trigger before the receipt of the last resolve; what fired and
+  resolved while nothing could be told is told as one trigger and one resolve. P2 and P3 collapse to what is true now.
+- A state whose sending has no known outcome may be shown: it is told again before anything rests on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from routing import desire, model
+
+
+def plan(
+    destination: str,
+    situation: model.Situation,
+    desired: Mapping[str, desire.Desired],
+    manner: model.Manner,
+    now: datetime,
+    *,
+    moved_pending: frozenset[str] = frozenset(),
+) -> model.Step | model.Wait | None:
+    """The step that is due at a destination, an instant to look again at, or None when all is told.
+
+    Args:
+        destination: its name.
+        situation: the incident and its deliveries.
+        desired: what every destination should show of it.
+        manner: how this destination likes to be told.
+        now: the time.
+        moved_pending: destinations that do not show yet the incident to which alerts of this one moved.
+    """
+    delivery = situation.deliveries.get(destination)
+    want = desired.get(destination)
+    told = (delivery.intent or delivery.shown) if delivery else None
+    if delivery and delivery.intent and not delivery.intent.firing:
+        step: model.Step | model.Wait | None = _close(delivery.intent, model.Reason.UNCERTAIN)
+    elif told and told.firing:
+        assert delivery is not None
+        step = _after_open(
+            destination,
+            situation,
+            desired,
+            delivery=delivery,
+            told=told,
+            manner=manner,
+            now=now,
+            moved_pending=moved_pending,
+        )
+    elif want:
+        step = _after_closed(situation.incident, delivery, want, manner, told)
+    else:
+        step = None
+    if isinstance(step, model.Step) and delivery and delivery.dead == step.shows:
+        return None
+    return step
+
+
+def _after_open(
+    destination: str,
+    situation: model.Situation,
+    desired: Mapping[str, desire.Desired],
+    *,
+    delivery: model.Delivery,
+    told: model.Shown,
+    manner: model.Manner,
+    now: datetime,
+    moved_pending: frozenset[str],
+) -> model.Step | model.Wait | None:
+    """What follows where the incident is shown, or may be shown, as open."""
+    want = desired.get(destination)
+    if want is None:
+        if not situation.incident.open:
+            return _close(told, model.Reason.RESOLVED)
+        waits = any(not _shows_open(situation, name, other) for name, other in desired.items())
+        return None if waits else _close(told, model.Reason.REROUTED)
+    is_p1 = min(told.priority, want.priority) is model.Priority.P1
+    if told.episode < want.episode and is_p1:
+        return _close(told, model.Reason.RESOLVED)
+    if want.ended:
+        if want.ended is model.Reason.MOVED and destination in moved_pending:
+            return model.Wait(until=now + timedelta(seconds=1))
+        return _close(replace(told, episode=want.episode), want.ended)
+    return _while_open(delivery, want, manner, now, told)
+
+
+def _while_open(
+    delivery: model.Delivery,
+    want: desire.Desired,
+    manner: model.Manner,
+    now: datetime,
+    told: model.Shown,
+) -> model.Step | model.Wait | None:
+    joined = want.firing - told.firing
+    resolved = told.firing - want.firing
+    reason: model.Reason | None = None
+    if joined:
+        reason = model.Reason.JOINED
+    elif want.priority < told.priority:
+        reason = model.Reason.RAISED
+    elif resolved and manner.shows_partial_resolves:
+        reason = model.Reason.PARTLY_RESOLVED
+    elif delivery.intent:
+        reason = model.Reason.UNCERTAIN
+    elif manner.reassert_seconds is not None and want.priority is model.Priority.P1 and delivery.shown_at:
+        due = delivery.shown_at + timedelta(seconds=manner.reassert_seconds)
+        if now < due:
+            return model.Wait(until=due)
+        reason = model.Reason.REASSERTED
+    if reason is None:
+        return None
+    shown_before = delivery.shown is not None and bool(delivery.shown.firing)
+    return model.Step(
+        act=model.Act.UPDATE if shown_before else model.Act.OPEN,
+        reason=reason,
+        shows=want.shows,
+        joined=joined,
+        resolved=resolved,
+    )
+
+
+def _after_closed(
+    incident: model.Incident,
+    delivery: model.Delivery | None,
+    want: desire.Desired,
+    manner: model.Manner,
+    told: model.Shown | None,
+) -> model.Step | None:
+    """What follows where nothing is shown as open: never told, or told its end."""
+    first_due = delivery.since_episode if delivery else want.episode
+    last_told = told.episode if told else first_due - 1
+    fired_times = max(1, want.episode - last_told) if want.priority is model.Priority.P1 else 1
+    if want.firing:
+        added_later = delivery is None and incident.opened_at < manner.since
+        if added_later and want.priority is model.Priority.P3:
+            return None
+        return model.Step(
+            act=model.Act.OPEN,
+            reason=model.Reason.FIRED,
+            shows=want.shows,
+            fired_times=fired_times,
+            joined=want.firing,
+        )
+    was_missed = want.episode > last_told and want.ended is model.Reason.RESOLVED
+    if was_missed and want.priority is model.Priority.P1:
+        return model.Step(
+            act=model.Act.OPEN,
+            reason=model.Reason.TOLD_LATE,
+            shows=replace(want.shows, firing=want.fired),
+            fired_times=fired_times,
+            joined=want.fired,
+        )
+    return None
+
+
+def _close(told: model.Shown, reason: model.Reason) -> model.Step:
+    return model.Step(
+        act=model.Act.CLOSE,
+        reason=reason,
+        shows=replace(told, firing=frozenset()),
+        resolved=told.firing,
+    )
+
+
+def _shows_open(situation: model.Situation, destination: str, want: desire.Desired) -> bool:
+    delivery = situation.deliveries.get(destination)
+    shown = delivery.shown if delivery else None
+    return not want.firing or (shown is not None and bool(shown.firing) and shown.episode == want.episode)

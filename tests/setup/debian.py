@@ -161,8 +161,9 @@ def _run(*command: str | Path, folder: Path | None = None) -> str:
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{command[0]} did not end within {DEADLINE_SECONDS} s") from error
     if done.returncode:
-        last = "\n".join(done.stdout.strip().splitlines()[-5:])
-        raise Unavailable(f"{' '.join(map(str, command[:1]))} ended with {done.returncode}:\n{last}")
+        lines = done.stdout.strip().splitlines()
+        errors = [line for line in lines if line.startswith("E:")] or lines[-3:]
+        raise Unavailable(f"{command[0]} ended with {done.returncode}: {' '.join(errors)}")
     return done.stdout
 
 

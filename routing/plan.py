@@ -76,7 +76,7 @@ def _after_open(
     if want is None:
         if not situation.incident.open:
             return _close(told, model.Reason.RESOLVED)
-        waits = any(not _shows_open(situation, name, other) for name, other in desired.items())
+        waits = any(not shows_open(situation, name, other) for name, other in desired.items())
         return None if waits else _close(told, model.Reason.REROUTED)
     is_p1 = min(told.priority, want.priority) is model.Priority.P1
     if told.episode < want.episode and is_p1:
@@ -166,7 +166,8 @@ def _close(told: model.Shown, reason: model.Reason) -> model.Step:
     )
 
 
-def _shows_open(situation: model.Situation, destination: str, want: desire.Desired) -> bool:
+def shows_open(situation: model.Situation, destination: str, want: desire.Desired) -> bool:
+    """Whether a destination has the incident's current episode on show, or need not."""
     delivery = situation.deliveries.get(destination)
     shown = delivery.shown if delivery else None
     return not want.firing or (shown is not None and bool(shown.firing) and shown.episode == want.episode)

@@ -1,0 +1,69 @@
+"""This service's own alerts about a destination. They are ordinary incidents, told everywhere else. Pure."""
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime
+
+from routing import desire, model
+
+BROKEN = "DestinationBroken"
+REFUSED = "DeliveryRefused"
+
+_SUMMARIES = {
+    BROKEN: "{destination} takes nothing from us until someone mends it",
+    REFUSED: "{destination} refused a message for good",
+}
+
+
+def labels(
+    alertname: str, destination: str, priority: model.Priority, about_incident: str = ""
+) -> dict[str, str]:
+    """The labels of an alarm, `group_labels` among them."""
+    about = {"incident": about_incident} if about_incident else {}
+    return {
+        **group_labels(alertname, destination),
+        **about,
+        "priority": priority.name,
+        "severity": model.SEVERITIES[priority],
+        "team": "platform",
+    }
+
+
+def group_labels(alertname: str, destination: str) -> dict[str, str]:
+    """What identifies the alarm's incident."""
+    return {
+        "alertname": alertname,
+        "service": "phantommesh-alerts",
+        desire.ABOUT_DESTINATION: destination,
+    }
+
+
+def firing(alarm: model.Labels, error: str, now: datetime) -> model.Notification:
+    """What is recorded when the alarm begins."""
+    alertname, destination = alarm["alertname"], alarm[desire.ABOUT_DESTINATION]
+    canonical = "\0".join(f"{name}\0{value}" for name, value in sorted(alarm.items()))
+    alert = model.Alert(
+        fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:16],
+        status=model.AlertStatus.FIRING,
+        labels=alarm,
+        annotations={
+            "summary": _SUMMARIES[alertname].format(destination=destination),
+            "description": error,
+        },
+        starts_at=now,
+        ends_at=None,
+    )
+    return model.Notification(group_labels=group_labels(alertname, destination), alerts=(alert,))
+
+
+def resolved(incident: model.Incident, now: datetime, about_incident: str = "") -> model.Notification | None:
+    """What is recorded when the cause is gone: of all that fires in it, or of what is about one incident.
+
+    None when nothing of it fires.
+    """
+    over = tuple(
+        replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now)
+        for alert in incident.firing
+        if not about_incident or alert.labels.get("incident") == about_incident
+    )
+    return model.Notification(group_labels=incident.group_labels, alerts=over) if over else None

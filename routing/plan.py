@@ -74,11 +74,12 @@ def _after_open(
     """What follows where the incident is shown, or may be shown, as open."""
     want = desired.get(destination)
     if want is None:
-        if not situation.incident.open:
-            return _close(told, model.Reason.RESOLVED)
-        waits = any(not shows_open(situation, name, other) for name, other in desired.items())
-        return None if waits else _close(told, model.Reason.REROUTED)
+        return _no_longer_routed(situation, desired, told)
     is_p1 = min(told.priority, want.priority) is model.Priority.P1
+    over = want.ended or told.episode < want.episode
+    if over and is_p1 and delivery.intent and not _has_open(delivery.shown, told.episode):
+        # Nobody may have seen it begin. A P1 is told even so: told again, then resolved.
+        return model.Step(act=model.Act.OPEN, reason=model.Reason.UNCERTAIN, shows=told, joined=told.firing)
     if told.episode < want.episode and is_p1:
         return _close(told, model.Reason.RESOLVED)
     if want.ended:
@@ -86,6 +87,15 @@ def _after_open(
             return model.Wait(until=now + timedelta(seconds=1))
         return _close(replace(told, episode=want.episode), want.ended)
     return _while_open(delivery, want, manner, now, told)
+
+
+def _no_longer_routed(
+    situation: model.Situation, desired: Mapping[str, desire.Desired], told: model.Shown
+) -> model.Step | None:
+    if not situation.incident.open:
+        return _close(told, model.Reason.RESOLVED)
+    waits = any(not shows_open(situation, name, other) for name, other in desired.items())
+    return None if waits else _close(told, model.Reason.REROUTED)
 
 
 def _while_open(
@@ -169,5 +179,8 @@ def _close(told: model.Shown, reason: model.Reason) -> model.Step:
 def shows_open(situation: model.Situation, destination: str, want: desire.Desired) -> bool:
     """Whether a destination has the incident's current episode on show, or need not."""
     delivery = situation.deliveries.get(destination)
-    shown = delivery.shown if delivery else None
-    return not want.firing or (shown is not None and bool(shown.firing) and shown.episode == want.episode)
+    return not want.firing or (delivery is not None and _has_open(delivery.shown, want.episode))
+
+
+def _has_open(shown: model.Shown | None, episode: int) -> bool:
+    return shown is not None and bool(shown.firing) and shown.episode == episode

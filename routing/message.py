@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from routing import model
+from routing import links, model, runbooks, wording
+
+_TITLE_CHARACTERS = 150
+_PART_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +82,129 @@ class Surroundings:
 
 Runbooks = Mapping[str, str]
 """Markdown by runbook name."""
+
+
+def compose(
+    incident: model.Incident, step: model.Step, *, surroundings: Surroundings, runbooks: Runbooks
+) -> Message:
+    """Put together what a destination may show for one step. Pure, and no text in an alert can make it fail."""
+    shown = _shown_alerts(incident, step)
+    first = shown[0] if shown else None
+    page = _runbook(first, runbooks)
+    return Message(
+        incident=incident,
+        step=step,
+        shown_alerts=shown,
+        title=_title(incident, step, shown),
+        links=_links(incident, step, first, page, surroundings),
+        advice=None if first is None or page is None else _advice(page, runbooks[page], first.labels),
+        notes=(*_news(step, incident), *_caveats(step, incident, shown)),
+    )
+
+
+def common(alerts: tuple[model.Alert, ...], name: str) -> str:
+    """The value of a label that all of these alerts share; "" where they do not."""
+    values = {alert.labels.get(name, "") for alert in alerts}
+    return values.pop() if len(values) == 1 else ""
+
+
+def _shown_alerts(incident: model.Incident, step: model.Step) -> tuple[model.Alert, ...]:
+    """The alerts of the step, firing ones first; where it names none, those of the episode, else all."""
+    named = step.shows.firing | step.joined | step.resolved
+    alerts = incident.alerts.values()
+    chosen = (
+        [alert for alert in alerts if alert.fingerprint in named]
+        or [alert for alert in alerts if alert.episode == step.shows.episode]
+        or list(alerts)
+    )
+    ordered = model.in_order(chosen)
+    return (*(one for one in ordered if one.fires), *(one for one in ordered if not one.fires))
+
+
+def _title(incident: model.Incident, step: model.Step, shown: tuple[model.Alert, ...]) -> str:
+    def told(label: str) -> str:
+        return wording.short(incident.group_labels.get(label, "") or common(shown, label), _PART_CHARACTERS)
+
+    name = told("alertname") or wording.plural(len(shown), "alert")
+    subject = next((value for label in ("service", "instance") if (value := told(label))), "")
+    place = "/".join(dict.fromkeys(value for label in ("cluster", "namespace") if (value := told(label))))
+    title = f"[{step.shows.priority.name}{_state(step)}] {name}"
+    title += f": {subject}" if subject else ""
+    title += f" ({place})" if place else ""
+    return wording.cut(title, _TITLE_CHARACTERS)
+
+
+def _state(step: model.Step) -> str:
+    if step.act is not model.Act.CLOSE:
+        return ""
+    return {model.Reason.MOVED: " moved", model.Reason.REROUTED: " rerouted"}.get(step.reason, " resolved")
+
+
+def _runbook(alert: model.Alert | None, pages: Runbooks) -> str | None:
+    return None if alert is None else runbooks.find(alert.labels, alert.annotations, pages.keys())
+
+
+def _advice(name: str, markdown: str, labels: model.Labels) -> Advice:
+    page = runbooks.parse(markdown)
+    return Advice(
+        name=name,
+        first_command=runbooks.fill(page.first_command, labels),
+        first_steps=tuple(runbooks.fill(step.sentence, labels) for step in page.steps),
+    )
+
+
+def _links(
+    incident: model.Incident,
+    step: model.Step,
+    first: model.Alert | None,
+    runbook: str | None,
+    around: Surroundings,
+) -> Links:
+    annotations = first.annotations if first else {}
+    own_runbook = links.page(around.external_url, "runbooks", runbook) if runbook else ""
+    goes_on_as = first.moved_to if first and step.reason is model.Reason.MOVED else None
+    return Links(
+        incident=links.page(around.external_url, "incidents", goes_on_as or incident.id),
+        runbook=own_runbook or links.web(annotations.get("runbook_url", "")),
+        graph=links.moved(first.generator_url, around.prometheus_url) if first else "",
+        dashboard=links.moved(annotations.get("dashboard_url", ""), around.grafana_url),
+        logs=links.logs(first.labels, since=first.starts_at, grafana_url=around.grafana_url) if first else "",
+        silence=links.silence(
+            incident.group_labels,
+            alertmanager_url=around.alertmanager_url,
+            external_url=incident.external_url,
+        ),
+    )
+
+
+def _news(step: model.Step, incident: model.Incident) -> list[str]:
+    """What changed, for all but the plain firing and the plain resolve, which the title says."""
+    still = f"{wording.plural(len(step.shows.firing), 'alert')} firing"
+    moved_to = sorted({alert.moved_to for alert in incident.alerts.values() if alert.moved_to})
+    times = wording.plural(step.fired_times, "time")
+    sentences = {
+        model.Reason.TOLD_LATE: f"Fired {times} while this could not be told, and has resolved since.",
+        model.Reason.JOINED: f"{wording.plural(len(step.joined), 'alert')} joined: {still}.",
+        model.Reason.RAISED: f"Raised to {step.shows.priority.name}: {still}.",
+        model.Reason.PARTLY_RESOLVED: f"{wording.plural(len(step.resolved), 'alert')} resolved: {still}.",
+        model.Reason.MOVED: f"Its alerts are grouped anew; it goes on as incident {', '.join(moved_to[:3])}.",
+        model.Reason.REROUTED: "The routing changed: this is told elsewhere now.",
+        model.Reason.UNCERTAIN: "This may repeat an earlier message, whose arrival is not certain.",
+        model.Reason.REASSERTED: "Still firing, so it is told again.",
+    }
+    told = [sentences[step.reason]] if step.reason in sentences else []
+    if step.fired_times > 1 and step.reason is not model.Reason.TOLD_LATE:
+        told.append(f"Fired {times} while this could not be told.")
+    return told
+
+
+def _caveats(step: model.Step, incident: model.Incident, shown: tuple[model.Alert, ...]) -> list[str]:
+    told = []
+    if step.act is not model.Act.CLOSE and any(model.tier(alert.labels) is None for alert in shown):
+        told.append("No known priority or severity label: treated as P2.")
+    if incident.truncated_alerts > 0:
+        left_out = wording.plural(incident.truncated_alerts, "alert")
+        told.append(
+            f"Alertmanager left {left_out} out of its message, so there are more than are shown here."
+        )
+    return told

@@ -1,0 +1,192 @@
+"""PagerDuty, through the Events API v2: what it is sent, and what its answers mean.
+
+The client behind it stands in `pagerduty_client` alone. Limits and semantics are from PagerDuty's documentation.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from routing import message, model, wording
+from routing.destinations import answers, contract, pagerduty_client
+
+SUMMARY_CHARACTERS = 1_024
+EVENT_BYTES = 512_000
+"""PagerDuty says 512 KB; this is the smaller reading of it."""
+
+_ACCEPTED = 202
+_BAD_EVENT = 400
+_KEY_TROUBLE = ("routing key", "routing_key", "integration key", "service key", "service_key")
+"""A 400 that says one of these is about the key, and so about every event."""
+
+_DETAIL_ALERTS = 100
+_DETAIL_BYTES = 400_000
+_TEXT_CHARACTERS = 2_000
+_FIELD_CHARACTERS = 255
+_MAPPING_CHARACTERS = 8_000
+"""At most 12 bytes each as JSON, so two of these stay below `_DETAIL_BYTES`."""
+
+
+class PagerDuty:
+    """One PagerDuty service.
+
+    Args:
+        name: of the destination in routing.yml.
+        routing_key: an Events v2 integration key; a secret, which no error holds.
+        events_url: the base without a path.
+    """
+
+    traits = contract.Traits(shows_partial_resolves=False, reassert_seconds=1800)
+
+    def __init__(self, *, name: str, routing_key: str, events_url: str) -> None:
+        self._routing_key = routing_key
+        self._client = pagerduty_client.Client(name=name, routing_key=routing_key, events_url=events_url)
+
+    async def send(self, told: message.Message, *, plain: bool) -> None:
+        """Trigger or resolve, once."""
+        answer = await self._client.enqueue(event(told, plain=plain))
+        body = answer.body.replace(self._routing_key, "(routing key)")
+        failure = judge(answer.status, body, retry_after=answer.retry_after)
+        if failure is not None:
+            raise failure
+
+    async def close(self) -> None:
+        """Free the client's threads."""
+        self._client.close()
+
+
+def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure | None:
+    """What an answer means; None for a receipt.
+
+    202 counts only with the dedup key in its body: a proxy's own 202 would lose the page, and a repeat costs nothing.
+    """
+    if status == _ACCEPTED and "dedup_key" in _json_object(body):
+        return None
+    said = _said(body)
+    text = f"PagerDuty answered {status}" + (f": {said}" if said else "")
+    if status == _BAD_EVENT and any(words in body.lower() for words in _KEY_TROUBLE):
+        return contract.Broken(text)
+    return answers.failure(status, text, retry_after=retry_after)
+
+
+def _said(body: str) -> str:
+    """The reasons in an error's body, for people."""
+    known = _json_object(body)
+    errors = known.get("errors")
+    reasons = [str(reason) for reason in errors] if isinstance(errors, list) else []
+    return wording.short("; ".join(reasons) or str(known.get("message") or body), 300)
+
+
+def _json_object(body: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def event(told: message.Message, *, plain: bool) -> dict[str, Any]:
+    """The arguments of pdpyras' `send_event`. Within every limit, whatever the alerts hold."""
+    key = model.dedup_key(told.incident.id)
+    if told.step.act is model.Act.CLOSE:
+        return {"action": "resolve", "dedup_key": key}
+    payload: dict[str, Any] = {
+        "summary": _summary(told),
+        "source": _labelled(told, "instance", "node", "namespace", "cluster") or "PhantomMesh",
+        "severity": model.SEVERITIES[told.step.shows.priority],
+    }
+    trigger: dict[str, Any] = {"action": "trigger", "dedup_key": key, "payload": payload}
+    if plain:
+        return trigger
+    fields = {
+        "component": _labelled(told, "service"),
+        "group": _labelled(told, "cluster", "namespace"),
+        "class": _labelled(told, "alertname"),
+    }
+    payload |= {name: value for name, value in fields.items() if value}
+    payload["custom_details"] = _details(told)
+    trigger["links"] = _links(told.links)
+    trigger["client"] = "PhantomMesh Alerts"
+    if told.links.incident:
+        trigger["client_url"] = told.links.incident
+    return trigger
+
+
+def _summary(told: message.Message) -> str:
+    first = told.shown_alerts[0].annotations.get("summary", "") if told.shown_alerts else ""
+    text = ": ".join(part for part in (told.title, wording.short(first, SUMMARY_CHARACTERS)) if part)
+    return wording.cut(text, SUMMARY_CHARACTERS)
+
+
+def _labelled(told: message.Message, *names: str) -> str:
+    """The first of these labels that the group or all its shown alerts have."""
+    values = (
+        told.incident.group_labels.get(name) or message.common(told.shown_alerts, name) for name in names
+    )
+    return next((shown for value in values if (shown := wording.short(value, _FIELD_CHARACTERS))), "")
+
+
+def _links(links: message.Links) -> list[dict[str, str]]:
+    named = (
+        ("Runbook", links.runbook),
+        ("Incident", links.incident),
+        ("Graph in Prometheus", links.graph),
+        ("Dashboard in Grafana", links.dashboard),
+        ("Logs in Loki", links.logs),
+        ("Silence it", links.silence),
+    )
+    return [{"href": address, "text": text} for text, address in named if address]
+
+
+def _details(told: message.Message) -> dict[str, Any]:
+    alerts = _alerts(told)
+    left_out = len(told.shown_alerts) - len(alerts)
+    details = {
+        "priority": told.step.shows.priority.name,
+        "notes": [wording.short(note, _TEXT_CHARACTERS) for note in told.notes],
+        **_advice(told.advice),
+        "alerts": alerts,
+        "more": f"{wording.plural(left_out, 'more alert')}: see the incident's page." if left_out else "",
+    }
+    return {name: value for name, value in details.items() if value}
+
+
+def _advice(advice: message.Advice | None) -> dict[str, Any]:
+    if advice is None:
+        return {}
+    return {
+        "first_command": wording.block(advice.first_command, _TEXT_CHARACTERS),
+        "first_steps": [wording.short(step, _TEXT_CHARACTERS) for step in advice.first_steps[:10]],
+    }
+
+
+def _alerts(told: message.Message) -> list[dict[str, Any]]:
+    """As many as fit, each in full."""
+    fitting: list[dict[str, Any]] = []
+    size = 0
+    for alert in told.shown_alerts[:_DETAIL_ALERTS]:
+        shown = {
+            "state": alert.status.value,
+            "when": wording.period(alert, beside=told.incident.changed_at),
+            "annotations": _mapping(alert.annotations),
+            "labels": _mapping(alert.labels),
+        }
+        size += len(json.dumps(shown))
+        if size > _DETAIL_BYTES:
+            break
+        fitting.append(shown)
+    return fitting
+
+
+def _mapping(labels: model.Labels) -> dict[str, str]:
+    """Labels or annotations, cut so that even the first alert of an incident always fits."""
+    shown: dict[str, str] = {}
+    left = _MAPPING_CHARACTERS
+    for name in sorted(labels):
+        value = wording.short(labels[name], _TEXT_CHARACTERS)
+        left -= len(name) + len(value)
+        if left < 0:
+            shown[wording.ELLIPSIS] = f"{len(labels) - len(shown)} more"
+            break
+        shown[wording.short(name, _FIELD_CHARACTERS)] = value
+    return shown

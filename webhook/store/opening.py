@@ -1,0 +1,191 @@
+"""Opening the file: one process, private files, nothing corrupt, nothing foreign, nothing newer.
+
+What is refused is left as it was found. A new database is built beside its place and renamed into it, so
+that an empty or half-made file there is always a fault and never a fresh start.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from webhook.store import contract, statements
+
+DATABASE = "phantommesh-alerts.sqlite3"
+LOCK = "phantommesh-alerts.lock"
+
+_APPLICATION_ID = 0x504D4131  # "PMA1"; `file` and PRAGMA application_id show whose database this is
+_MAGIC = b"SQLite format 3\0"
+_PRIVATE = 0o600
+
+_CHECKED_TABLES = ("tally", "incident", "alert", "episode", "delivery", "source", "destination")
+_BULKY_TABLES = ("body", "notification")
+_CHECK_ALL_BELOW_BYTES = 256 << 20
+"""Above this size the kept messages are not checked at the start: reading them would take too long."""
+
+
+def hold(state_dir: Path) -> int:
+    """Take the directory for this process alone; returns the descriptor that holds it.
+
+    Raises:
+        contract.StoreRefused: it cannot be made or written, or another process has it.
+    """
+    try:
+        if not state_dir.is_dir():
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            state_dir.chmod(0o700)
+        lock = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+    except OSError as error:
+        _refuse(state_dir, f"cannot be used as the state directory: {error.strerror}", error)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(lock, _PRIVATE)
+    except BlockingIOError as error:
+        os.close(lock)
+        _refuse(state_dir / LOCK, "is held by another process; one state directory serves one process", error)
+    except OSError as error:
+        os.close(lock)
+        _refuse(state_dir / LOCK, f"cannot be locked: {error.strerror}", error)
+    return lock
+
+
+def prepare(state_dir: Path) -> Path:
+    """Make sure that a sound database of this schema is there; returns its path.
+
+    Raises:
+        contract.StoreRefused: it is corrupt, not ours, newer than this code, or cannot be read or written.
+    """
+    database = state_dir / DATABASE
+    try:
+        if database.exists():
+            _examine(database)
+            _make_private(database)
+        else:
+            _create(database)
+        _migrate(database)
+    except sqlite3.Error as error:
+        _refuse(database, f"cannot be read or written: {error}", error)
+    except OSError as error:
+        _refuse(database, f"cannot be read or written: {error.strerror}", error)
+    return database
+
+
+def connect_writer(database: Path) -> sqlite3.Connection:
+    """The connection that writes and checkpoints, in autocommit mode."""
+    connection = _connect(database, "rw")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA cache_size = -65536")
+    return connection
+
+
+def connect_reader(database: Path) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    connection = _connect(database, "rw")
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def _connect(database: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{database.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=2.0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+
+
+def _examine(database: Path) -> None:
+    """Refuse what is not a sound database of ours. Only reads; side files that reading made are removed."""
+    with database.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            _refuse(database, "is not an SQLite database; move it away, or restore it from a backup")
+    newest = len(statements.migrations())
+    with _read_only(database) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != _APPLICATION_ID:
+            _refuse(database, "is a database of another program")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > newest:
+            _refuse(
+                database,
+                f"has schema version {version}, and this program knows versions up to {newest}; "
+                "run the newer program, or restore a backup that was made before the upgrade",
+            )
+        whole = database.stat().st_size < _CHECK_ALL_BELOW_BYTES
+        for table in (*_CHECKED_TABLES, *(_BULKY_TABLES if whole else ())):
+            (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
+            if verdict != "ok":
+                _refuse(database, f"is corrupt ({verdict}); move it away, or restore it from a backup")
+
+
+@contextlib.contextmanager
+def _read_only(database: Path) -> Iterator[sqlite3.Connection]:
+    before = set(database.parent.iterdir())
+    connection = _connect(database, "ro")
+    try:
+        yield connection
+    finally:
+        connection.close()
+        # A reader cannot tidy up after itself, and this process holds the lock: nobody else uses them.
+        for suffix in ("-shm", "-wal"):
+            side = database.with_name(database.name + suffix)
+            if side not in before:
+                side.unlink(missing_ok=True)
+
+
+def _create(database: Path) -> None:
+    log = database.with_name(database.name + "-wal")
+    if log.exists():
+        _refuse(database, f"is missing, and {log.name} beside it is left over; restore both, or move it away")
+    fresh = database.with_name(database.name + ".new")
+    for leftover in database.parent.glob(f"{fresh.name}*"):
+        leftover.unlink()
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE))
+    fresh.chmod(_PRIVATE)
+    _migrate(fresh)
+    _sync(fresh)
+    fresh.rename(database)
+    _sync(database.parent)
+
+
+def _migrate(database: Path) -> None:
+    """Take the steps of the schema that the file lacks, each in a transaction of its own."""
+    with contextlib.closing(connect_writer(database)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            _refuse(database, "lies on a file system where SQLite cannot keep a write-ahead log")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for number, step in enumerate(statements.migrations()[version:], start=version + 1):
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{step}\n"
+                f"PRAGMA application_id = {_APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+
+
+def _make_private(database: Path) -> None:
+    """SQLite gives its side files the mode of the database, whatever the umask is."""
+    for suffix in ("", "-wal", "-shm"):
+        file = database.with_name(database.name + suffix)
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) != _PRIVATE:
+            file.chmod(_PRIVATE)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse(path: Path, why: str, cause: BaseException | None = None) -> NoReturn:
+    raise contract.StoreRefused(f"{path} {why}") from cause

@@ -1,0 +1,218 @@
+"""What a batch of messages does to the record: loaded once, absorbed in memory, written once.
+
+Requests of one batch were all made before any was answered, so they have no order among themselves that
+anybody could rely on; they are taken in the order in which they came.
+"""
+
+import hashlib
+import sqlite3
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from routing import episodes, model
+from webhook.store import rows
+from webhook.store.rows import SQL
+
+ROW_BYTES = 64
+"""What one kept notification counts for beside its body, so that references cannot fill a disk uncounted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One message to record. Without a body it is one of our own and is not kept for audit."""
+
+    notification: model.Notification | None
+    now: datetime
+    body: bytes | None = None
+    sources: Collection[str] = ()
+
+
+def record(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Sequence[str]]:
+    """Record messages; returns for each the ids of the incidents whose state it changed."""
+    batch = _Batch(connection)
+    heard = [
+        (model.incident_id(arrival.notification.group_labels), arrival.notification, arrival.now)
+        if arrival.notification is not None
+        else None
+        for arrival in arrivals
+    ]
+    by_incident: defaultdict[str, list[model.Notification]] = defaultdict(list)
+    for message in filter(None, heard):
+        by_incident[message[0]].append(message[1])
+    batch.foresee(by_incident)
+    changed: list[Sequence[str]] = [batch.record(*message) if message else () for message in heard]
+    batch.write()
+    _keep_bodies(connection, arrivals)
+    _note_sources(connection, arrivals)
+    return changed
+
+
+def release(connection: sqlite3.Connection, incident_id: str, now: datetime) -> Sequence[str]:
+    """Let the held firings of an incident count; returns the ids of the incidents whose state it changed."""
+    batch = _Batch(connection)
+    batch.load([incident_id])
+    changed = batch.release(incident_id, now)
+    batch.write()
+    return changed
+
+
+class _Batch:
+    """Incidents as they are in the file, as they are after the batch so far, and where each alert fires."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._stored: dict[str, model.Incident | None] = {}
+        self._newest: dict[str, model.Incident] = {}
+        self._episodes: dict[tuple[str, int], tuple[object, ...]] = {}
+        self._fires_in: defaultdict[str, dict[str, bool]] = defaultdict(dict)
+        self._looked_up: set[str] = set()
+
+    def load(self, ids: Iterable[str]) -> None:
+        missing = [incident_id for incident_id in dict.fromkeys(ids) if incident_id not in self._stored]
+        if missing:
+            found = rows.incidents(self._connection, missing)
+            self._newest.update(found)
+            self._stored.update({incident_id: found.get(incident_id) for incident_id in missing})
+
+    def foresee(self, notifications: Mapping[str, Sequence[model.Notification]]) -> None:
+        """Load what these messages are about, by incident, with two or three statements for all of them."""
+        self.load(notifications)
+        self._look_up(
+            alert.fingerprint
+            for incident_id, messages in notifications.items()
+            for message in messages
+            for alert in message.alerts
+            if not self._fires(incident_id, alert.fingerprint)
+        )
+
+    def record(self, incident_id: str, notification: model.Notification, now: datetime) -> list[str]:
+        before = self._newest.get(incident_id)
+        after = episodes.absorb(before, notification, now)
+        changed = self._put(before, after, now)
+        for heard in notification.alerts:
+            known = after.alerts.get(heard.fingerprint)
+            if known and known.moved_to and heard.status is model.AlertStatus.RESOLVED:
+                changed |= self._resolve_there(known.moved_to, heard, now)
+        return list(changed)
+
+    def release(self, incident_id: str, now: datetime) -> list[str]:
+        before = self._newest.get(incident_id)
+        return list(self._put(before, episodes.release(before, now), now)) if before else []
+
+    def write(self) -> None:
+        incidents, alerts, gone = [], [], []
+        for incident_id, after in self._newest.items():
+            before = self._stored[incident_id]
+            if after is before:
+                continue
+            incidents.append(rows.incident_row(after))
+            known = before.alerts if before else {}
+            for fingerprint, alert in after.alerts.items():
+                was = known.get(fingerprint)
+                if was is not alert and was != alert:
+                    alerts.append(rows.alert_row(incident_id, alert))
+            gone += [(incident_id, fingerprint) for fingerprint in known if fingerprint not in after.alerts]
+        for name, values in (
+            ("save_incident", incidents),
+            ("save_alert", alerts),
+            ("drop_alert", gone),
+            ("save_episode", list(self._episodes.values())),
+        ):
+            rows.write_all(self._connection, name, values)
+
+    def _put(self, before: model.Incident | None, after: model.Incident, now: datetime) -> dict[str, None]:
+        """Take a new state; returns the incidents whose state changed by it, this one first."""
+        if after is before:
+            return {}
+        self._stored.setdefault(after.id, None)
+        self._newest[after.id] = after
+        changed: dict[str, None] = {}
+        if after.version != (before.version if before else 0):
+            changed[after.id] = None
+            if after.episode:
+                self._episodes[after.id, after.episode] = rows.episode_row(after)
+        for fingerprint, alert in after.alerts.items():
+            was = before.alerts.get(fingerprint) if before else None
+            if was is alert:
+                continue
+            self._fires_in[fingerprint][after.id] = alert.status is model.AlertStatus.FIRING
+            if alert.fires and not (was and was.fires):
+                changed |= self._leave_elsewhere(fingerprint, after.id, now)
+        return changed
+
+    def _leave_elsewhere(self, fingerprint: str, here: str, now: datetime) -> dict[str, None]:
+        self._look_up([fingerprint])
+        elsewhere = [other for other, fires in self._fires_in[fingerprint].items() if fires and other != here]
+        self.load(elsewhere)
+        changed: dict[str, None] = {}
+        for other in elsewhere:
+            before = self._newest[other]
+            changed |= self._put(before, episodes.move_away(before, fingerprint, here, now), now)
+        return changed
+
+    def _resolve_there(self, moved_to: str, heard: model.Alert, now: datetime) -> dict[str, None]:
+        """The group that an alert left may be the only one that tells of its end."""
+        passed = set()
+        while True:
+            self.load([moved_to])
+            there = self._newest.get(moved_to)
+            known = there.alerts.get(heard.fingerprint) if there else None
+            if there is None or known is None or moved_to in passed:
+                return {}
+            if known.moved_to is None:
+                break
+            passed.add(moved_to)
+            moved_to = known.moved_to
+        message = model.Notification(
+            group_labels=there.group_labels,
+            alerts=(heard,),
+            receiver=there.receiver,
+            external_url=there.external_url,
+            truncated_alerts=there.truncated_alerts,
+        )
+        return self._put(there, episodes.absorb(there, message, now), now)
+
+    def _fires(self, incident_id: str, fingerprint: str) -> bool:
+        incident = self._newest.get(incident_id)
+        alert = incident.alerts.get(fingerprint) if incident else None
+        return alert is not None and alert.fires
+
+    def _look_up(self, fingerprints: Iterable[str]) -> None:
+        """Learn from the file where these alerts fire; what this batch changed since then stands."""
+        unknown = list({fingerprint for fingerprint in fingerprints if fingerprint not in self._looked_up})
+        if unknown:
+            self._looked_up.update(unknown)
+            for fingerprint, incident_id in rows.firing_elsewhere(self._connection, unknown):
+                self._fires_in[fingerprint].setdefault(incident_id, True)
+
+
+def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:
+    kept = [
+        (rows.to_micros(arrival.now), hashlib.blake2b(arrival.body, digest_size=16).hexdigest(), arrival.body)
+        for arrival in arrivals
+        if arrival.body is not None
+    ]
+    if not kept:
+        return
+    ids = rows.known_bodies(connection, [digest for _, digest, _ in kept])
+    fresh: list[tuple[int, str, bytes]] = []
+    next_id = rows.last_body(connection) + 1
+    for _, digest, body in kept:
+        if digest not in ids:
+            ids[digest] = next_id
+            fresh.append((next_id, digest, zlib.compress(body, 1)))
+            next_id += 1
+    rows.write_all(connection, "save_body", fresh)
+    rows.write_all(
+        connection, "save_notification", [(received_at, ids[digest]) for received_at, digest, _ in kept]
+    )
+    size = len(kept) * ROW_BYTES + sum(len(compressed) for _, _, compressed in fresh)
+    connection.execute(SQL["add_to_tally"], (len(kept), size))
+
+
+def _note_sources(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:
+    heard = {key: rows.to_micros(arrival.now) for arrival in arrivals for key in arrival.sources}
+    rows.write_all(connection, "save_source", list(heard.items()))

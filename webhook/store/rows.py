@@ -1,0 +1,213 @@
+"""Rows to values and back. Times are whole microseconds since 1970, UTC; JSON is compact with sorted keys."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from routing import model
+from webhook.store import statements
+
+SQL = statements.named("sqlite.sql")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_labels = msgspec.json.Decoder(dict[str, str]).decode
+_shown = msgspec.json.Decoder(model.Shown).decode
+_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
+_ids = msgspec.json.Decoder(dict[str, int]).decode
+_STATUS = {status.value: status for status in model.AlertStatus}
+_PRIORITY = {priority.value: priority for priority in model.Priority}
+
+
+def to_micros(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def to_json(value: object) -> str:
+    return _encode(value).decode()
+
+
+def _maybe_micros(instant: datetime | None) -> int | None:
+    return None if instant is None else (instant - _EPOCH) // _MICROSECOND
+
+
+def _maybe_instant(micros: int | None) -> datetime | None:
+    return None if micros is None else _EPOCH + timedelta(microseconds=micros)
+
+
+def incident_row(incident: model.Incident) -> tuple[object, ...]:
+    """For `save_incident`: a change makes it due at the instant of the change."""
+    changed_at = to_micros(incident.changed_at)
+    return (
+        incident.id,
+        to_json(incident.group_labels),
+        incident.episode,
+        incident.open,
+        incident.priority.value,
+        to_micros(incident.opened_at),
+        changed_at,
+        _maybe_micros(incident.resolved_at),
+        incident.version,
+        incident.receiver,
+        incident.external_url,
+        incident.truncated_alerts,
+        changed_at,
+    )
+
+
+def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
+    """For `save_alert`."""
+    return (
+        incident_id,
+        alert.fingerprint,
+        alert.status.value,
+        to_json(alert.labels),
+        to_json(alert.annotations),
+        to_micros(alert.starts_at),
+        _maybe_micros(alert.ends_at),
+        alert.generator_url,
+        _maybe_micros(alert.held_until),
+        alert.episode,
+        alert.moved_to,
+    )
+
+
+def episode_row(incident: model.Incident) -> tuple[object, ...]:
+    """For `save_episode`: the incident's current or last episode."""
+    return (
+        incident.id,
+        incident.episode,
+        to_micros(incident.opened_at),
+        _maybe_micros(incident.resolved_at),
+        incident.priority.value,
+    )
+
+
+def incidents(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Incident]:
+    """Those of these incidents that are known, in the order of the ids."""
+    wanted = to_json(list(ids))
+    heads = {row[0]: row for row in connection.execute(SQL["known_incidents"], (wanted,))}
+    if not heads:
+        return {}
+    alerts: defaultdict[str, dict[str, model.Alert]] = defaultdict(dict)
+    for row in connection.execute(SQL["known_alerts"], (wanted,)):
+        alerts[row[0]][row[1]] = _alert(row)
+    return {
+        incident_id: _incident(heads[incident_id], alerts[incident_id])
+        for incident_id in ids
+        if incident_id in heads
+    }
+
+
+def _alert(row: tuple[Any, ...]) -> model.Alert:
+    (
+        _,
+        fingerprint,
+        status,
+        labels,
+        annotations,
+        starts_at,
+        ends_at,
+        generator_url,
+        held,
+        episode,
+        moved_to,
+    ) = row
+    return model.Alert(
+        fingerprint=fingerprint,
+        status=_STATUS[status],
+        labels=_labels(labels),
+        annotations=_labels(annotations),
+        starts_at=from_micros(starts_at),
+        ends_at=_maybe_instant(ends_at),
+        generator_url=generator_url,
+        held_until=_maybe_instant(held),
+        episode=episode,
+        moved_to=moved_to,
+    )
+
+
+def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.Incident:
+    (
+        incident_id, labels, episode, is_open, priority, opened_at, changed_at, resolved_at, version, receiver,
+        external_url, truncated_alerts,
+    ) = row  # fmt: skip
+    return model.Incident(
+        id=incident_id,
+        group_labels=_labels(labels),
+        episode=episode,
+        open=bool(is_open),
+        priority=_PRIORITY[priority],
+        opened_at=from_micros(opened_at),
+        changed_at=from_micros(changed_at),
+        resolved_at=_maybe_instant(resolved_at),
+        version=version,
+        receiver=receiver,
+        external_url=external_url,
+        truncated_alerts=truncated_alerts,
+        alerts=alerts,
+    )
+
+
+def situations(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Situation]:
+    """All that a decision about each of these incidents rests on, in the order of the ids."""
+    known = incidents(connection, ids)
+    deliveries = _deliveries(connection, known)
+    return {
+        incident_id: model.Situation(incident=incident, deliveries=deliveries[incident_id])
+        for incident_id, incident in known.items()
+    }
+
+
+def _deliveries(
+    connection: sqlite3.Connection, ids: Iterable[str]
+) -> defaultdict[str, dict[str, model.Delivery]]:
+    found: defaultdict[str, dict[str, model.Delivery]] = defaultdict(dict)
+    for row in connection.execute(SQL["deliveries"], (to_json(list(ids)),)):
+        incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error = row
+        found[incident_id][destination] = model.Delivery(
+            incident_id=incident_id,
+            destination=destination,
+            since_episode=since_episode,
+            shown=shown and _shown(shown),
+            shown_at=_maybe_instant(shown_at),
+            intent=intent and _shown(intent),
+            dead=dead and _shown(dead),
+            attempts=attempts,
+            last_error=last_error,
+        )
+    return found
+
+
+def firing_elsewhere(connection: sqlite3.Connection, fingerprints: Sequence[str]) -> list[tuple[str, str]]:
+    """Where these alerts fire, as pairs of fingerprint and incident."""
+    (found,) = connection.execute(SQL["firing_elsewhere"], (to_json(fingerprints),)).fetchone()
+    return _pairs(found)
+
+
+def known_bodies(connection: sqlite3.Connection, digests: Sequence[str]) -> dict[str, int]:
+    """Ids of the bodies that are kept already, by digest."""
+    (found,) = connection.execute(SQL["known_bodies"], (to_json(digests),)).fetchone()
+    return _ids(found)
+
+
+def last_body(connection: sqlite3.Connection) -> int:
+    """The highest id of a body; 0 when there is none."""
+    (found,) = connection.execute(SQL["last_body"]).fetchone()
+    return int(found)
+
+
+def write_all(connection: sqlite3.Connection, name: str, values: Sequence[tuple[object, ...]]) -> None:
+    """Run a statement for each row of values."""
+    if values:
+        connection.executemany(SQL[name], values)

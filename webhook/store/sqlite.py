@@ -1,0 +1,217 @@
+"""The embedded store: one SQLite file, one process (DESIGN: stores)."""
+
+import asyncio
+import functools
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from routing import model
+from webhook.store import contract, opening, readers, recording, retention, rows, writer
+from webhook.store.rows import SQL
+
+Result = TypeVar("Result")
+Operation = Callable[[sqlite3.Connection], Any]
+
+_READERS = 2
+_EVER = -(1 << 63)
+_MOST_ACCEPTS_WAITING = writer.MOST_WAITING // 2
+"""A flood of messages leaves room in the queue for what deliveries have to note."""
+
+
+async def open_store(state_dir: Path) -> contract.Store:
+    """Open the store under a directory, and make both where there is nothing yet.
+
+    Raises:
+        contract.StoreRefused: it must not be used as it is; the text names the file, which is left untouched.
+    """
+    lock, database = await asyncio.to_thread(_take, state_dir)
+    return _Sqlite(database, lock)
+
+
+def _take(state_dir: Path) -> tuple[int, Path]:
+    lock = opening.hold(state_dir)
+    try:
+        return lock, opening.prepare(state_dir)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+class _Sqlite:
+    def __init__(self, database: Path, lock: int) -> None:
+        self._lock = lock
+        self._connection = opening.connect_writer(database)
+        self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(
+            self._connection, self._apply
+        )
+        self._readers = readers.Readers([opening.connect_reader(database) for _ in range(_READERS)])
+
+    def _apply(self, requests: Sequence[recording.Arrival | Operation]) -> Sequence[object]:
+        arrivals = [request for request in requests if isinstance(request, recording.Arrival)]
+        changed = iter(recording.record(self._connection, arrivals) if arrivals else ())
+        return [
+            next(changed) if isinstance(request, recording.Arrival) else request(self._connection)
+            for request in requests
+        ]
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
+        return cast("Result", await self._writer.submit(operation))
+
+    async def accept(
+        self,
+        notification: model.Notification | None,
+        *,
+        sources: Collection[str],
+        body: bytes,
+        now: datetime,
+    ) -> Sequence[str]:
+        arrival = recording.Arrival(notification=notification, now=now, body=body, sources=sources)
+        return cast("Sequence[str]", await self._writer.submit(arrival, most_waiting=_MOST_ACCEPTS_WAITING))
+
+    async def record(self, notification: model.Notification, now: datetime) -> Sequence[str]:
+        arrival = recording.Arrival(notification=notification, now=now)
+        return cast("Sequence[str]", await self._writer.submit(arrival))
+
+    async def release_held(self, incident_id: str, now: datetime) -> Sequence[str]:
+        return await self._write(lambda connection: recording.release(connection, incident_id, now))
+
+    async def due(self, after: datetime | None, until: datetime) -> Sequence[str]:
+        since = _EVER if after is None else rows.to_micros(after)
+        return await self._column("due", (since, rows.to_micros(until)))
+
+    async def next_due(self, after: datetime) -> datetime | None:
+        (first,) = await self._column("next_due", (rows.to_micros(after),))
+        return None if first is None else rows.from_micros(first)
+
+    async def situations(self, incident_ids: Collection[str]) -> Mapping[str, model.Situation]:
+        return await self._readers.read(lambda connection: rows.situations(connection, incident_ids))
+
+    async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
+        new = [(incident_id, destination, episode) for destination in destinations]
+        await self._write(lambda connection: rows.write_all(connection, "expect", new))
+
+    async def intend(
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        now: datetime,  # noqa: ARG002  the contract's
+    ) -> None:
+        await self._change("intend", (incident_id, destination, shows.episode, rows.to_json(shows)))
+
+    async def settle(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
+        await self._note("settle", incident_id, destination, rows.to_json(shows), rows.to_micros(now))
+
+    async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:
+        await self._note("fail", incident_id, destination, error, outcome_known)
+
+    async def bury(
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        error: str,
+        now: datetime,  # noqa: ARG002  the contract's
+    ) -> None:
+        await self._note("bury", incident_id, destination, rows.to_json(shows), error)
+
+    async def _note(self, name: str, incident_id: str, destination: str, *values: object) -> None:
+        def note(connection: sqlite3.Connection) -> None:
+            if not connection.execute(SQL[name], (*values, incident_id, destination)).rowcount:
+                raise LookupError(f"incident {incident_id} was never expected at {destination}")
+
+        await self._write(note)
+
+    async def rest(self, incident_id: str, version: int, until: datetime | None) -> bool:
+        due_at = None if until is None else rows.to_micros(until)
+        return bool(await self._change("rest", (due_at, incident_id, version)))
+
+    async def wake_open(self, now: datetime) -> int:
+        return await self._change("wake_open", (rows.to_micros(now),))
+
+    async def shown_open(self, destinations: Collection[str]) -> Mapping[str, Sequence[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for destination, incident_id in await self._rows("shown_open", (rows.to_json(list(destinations)),)):
+            found[destination].append(incident_id)
+        return dict(found)
+
+    async def destinations_since(self, names: Collection[str], now: datetime) -> Mapping[str, datetime]:
+        wanted = rows.to_json(list(names))
+        new = [(name, rows.to_micros(now)) for name in names]
+
+        def note(connection: sqlite3.Connection) -> dict[str, datetime]:
+            rows.write_all(connection, "add_destination", new)
+            found = connection.execute(SQL["destinations"], (wanted,))
+            return {name: rows.from_micros(since) for name, since in found}
+
+        return await self._write(note)
+
+    async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
+        return await self._listed("open_ids", limit)
+
+    async def recent_incidents(self, limit: int) -> Sequence[model.Situation]:
+        return await self._listed("recent_ids", limit)
+
+    async def episodes(self, incident_id: str) -> Sequence[contract.Episode]:
+        return [
+            contract.Episode(
+                number=number,
+                opened_at=rows.from_micros(opened_at),
+                resolved_at=None if resolved_at is None else rows.from_micros(resolved_at),
+                priority=model.Priority(priority),
+            )
+            for number, opened_at, resolved_at, priority in await self._rows("episodes", (incident_id,))
+        ]
+
+    async def sources(self) -> Mapping[str, datetime]:
+        return {key: rows.from_micros(heard) for key, heard in await self._rows("sources", ())}
+
+    async def counts(self) -> contract.Counts:
+        def count(connection: sqlite3.Connection) -> contract.Counts:
+            found = {model.Priority(tier): n for tier, n in connection.execute(SQL["open_counts"])}
+            notifications, size = connection.execute(SQL["tally"]).fetchone()
+            return contract.Counts(
+                open_incidents={priority: found.get(priority, 0) for priority in model.Priority},
+                notifications=notifications,
+                notifications_bytes=size,
+            )
+
+        return await self._readers.read(count)
+
+    async def prune(self, retention_: contract.Retention, now: datetime) -> int:
+        total = 0
+        for drop in retention.ALL:
+            bite = functools.partial(drop, keep=retention_, now=now)
+            while dropped := await self._write(bite):
+                total += dropped
+        return total
+
+    async def probe(self) -> None:
+        await self._change("probe", ())
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._readers.close()  # before the writer's connection: the last one to close checkpoints
+        await asyncio.to_thread(self._connection.close)
+        os.close(self._lock)
+
+    async def _change(self, name: str, values: Sequence[object] | Mapping[str, object]) -> int:
+        return await self._write(lambda connection: connection.execute(SQL[name], values).rowcount)
+
+    async def _rows(self, name: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        return await self._readers.read(lambda connection: connection.execute(SQL[name], values).fetchall())
+
+    async def _column(self, name: str, values: Sequence[object]) -> list[Any]:
+        return [value for (value,) in await self._rows(name, values)]
+
+    async def _listed(self, name: str, limit: int) -> Sequence[model.Situation]:
+        def read(connection: sqlite3.Connection) -> list[model.Situation]:
+            ids = [incident_id for (incident_id,) in connection.execute(SQL[name], (limit,))]
+            return list(rows.situations(connection, ids).values())
+
+        return await self._readers.read(read)

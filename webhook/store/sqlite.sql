@@ -1,0 +1,210 @@
+-- name: known_incidents
+SELECT
+    id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,
+    external_url, truncated_alerts
+FROM incident
+WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: known_alerts
+SELECT
+    incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
+    episode, moved_to
+FROM alert
+WHERE incident_id IN (SELECT value FROM json_each(?))
+
+-- name: firing_elsewhere
+-- One row, because each row fetched hands the interpreter's lock to and fro.
+SELECT json_group_array(json_array(fingerprint, incident_id))
+FROM alert
+WHERE status = 'firing' AND fingerprint IN (SELECT value FROM json_each(?))
+
+-- name: save_incident
+INSERT INTO incident (
+    id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,
+    external_url, truncated_alerts, due_at
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    episode = excluded.episode,
+    open = excluded.open,
+    priority = excluded.priority,
+    opened_at = excluded.opened_at,
+    changed_at = excluded.changed_at,
+    resolved_at = excluded.resolved_at,
+    version = excluded.version,
+    receiver = excluded.receiver,
+    external_url = excluded.external_url,
+    truncated_alerts = excluded.truncated_alerts,
+    due_at = iif(excluded.version = incident.version, incident.due_at, excluded.due_at)
+
+-- name: save_alert
+INSERT INTO alert (
+    incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
+    episode, moved_to
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (incident_id, fingerprint) DO UPDATE SET
+    status = excluded.status,
+    labels = excluded.labels,
+    annotations = excluded.annotations,
+    starts_at = excluded.starts_at,
+    ends_at = excluded.ends_at,
+    generator_url = excluded.generator_url,
+    held_until = excluded.held_until,
+    episode = excluded.episode,
+    moved_to = excluded.moved_to
+
+-- name: drop_alert
+DELETE FROM alert WHERE incident_id = ? AND fingerprint = ?
+
+-- name: save_episode
+INSERT INTO episode (incident_id, number, opened_at, resolved_at, priority)
+VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (incident_id, number) DO UPDATE SET
+    resolved_at = excluded.resolved_at,
+    priority = excluded.priority
+
+-- name: known_bodies
+SELECT json_group_object(digest, id) FROM body WHERE digest IN (SELECT value FROM json_each(?))
+
+-- name: last_body
+SELECT coalesce(max(id), 0) FROM body
+
+-- name: save_body
+INSERT INTO body (id, digest, compressed)
+VALUES (?, ?, ?)
+
+-- name: save_notification
+INSERT INTO notification (received_at, body_id)
+VALUES (?, ?)
+
+-- name: save_source
+INSERT INTO source (key, last_heard)
+VALUES (?, ?)
+ON CONFLICT (key) DO UPDATE SET last_heard = max(last_heard, excluded.last_heard)
+
+-- name: add_to_tally
+UPDATE tally SET notifications = notifications + ?, notifications_bytes = notifications_bytes + ?
+
+-- name: probe
+UPDATE tally SET probes = probes + 1
+
+-- name: due
+SELECT id
+FROM incident
+WHERE due_at IS NOT NULL AND priority IN (1, 2, 3) AND due_at > ? AND due_at <= ?
+ORDER BY priority, due_at
+
+-- name: next_due
+SELECT min(due_at) FROM (
+    SELECT min(due_at) AS due_at FROM incident WHERE due_at IS NOT NULL AND priority = 1 AND due_at > :after
+    UNION ALL
+    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 2 AND due_at > :after
+    UNION ALL
+    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 3 AND due_at > :after
+)
+
+-- name: rest
+UPDATE incident SET due_at = ? WHERE id = ? AND version = ?
+
+-- name: wake_open
+UPDATE incident SET due_at = ?
+WHERE open = 1 OR id IN (SELECT incident_id FROM delivery WHERE may_show_open = 1)
+
+-- name: expect
+INSERT INTO delivery (incident_id, destination, since_episode)
+VALUES (?, ?, ?)
+ON CONFLICT (incident_id, destination) DO NOTHING
+
+-- name: intend
+INSERT INTO delivery (incident_id, destination, since_episode, intent)
+VALUES (?, ?, ?, ?)
+ON CONFLICT (incident_id, destination) DO UPDATE SET intent = excluded.intent
+
+-- name: settle
+UPDATE delivery SET shown = ?, shown_at = ?, intent = NULL, dead = NULL, attempts = 0, last_error = ''
+WHERE incident_id = ? AND destination = ?
+
+-- name: fail
+UPDATE delivery SET attempts = attempts + 1, last_error = ?, intent = iif(?, NULL, intent)
+WHERE incident_id = ? AND destination = ?
+
+-- name: bury
+UPDATE delivery SET dead = ?, last_error = ?, intent = NULL, attempts = attempts + 1
+WHERE incident_id = ? AND destination = ?
+
+-- name: deliveries
+SELECT incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error
+FROM delivery
+WHERE incident_id IN (SELECT value FROM json_each(?))
+
+-- name: shown_open
+SELECT destination, incident_id
+FROM delivery
+WHERE may_show_open = 1 AND destination IN (SELECT value FROM json_each(?))
+ORDER BY destination, incident_id
+
+-- name: open_ids
+SELECT id FROM incident WHERE open = 1 ORDER BY priority, opened_at, id LIMIT ?
+
+-- name: recent_ids
+SELECT id FROM incident
+WHERE open = 0 AND resolved_at IS NOT NULL
+ORDER BY resolved_at DESC, id LIMIT ?
+
+-- name: episodes
+SELECT number, opened_at, resolved_at, priority FROM episode WHERE incident_id = ? ORDER BY number DESC
+
+-- name: sources
+SELECT key, last_heard FROM source
+
+-- name: add_destination
+INSERT INTO destination (name, since)
+VALUES (?, ?)
+ON CONFLICT (name) DO NOTHING
+
+-- name: destinations
+SELECT name, since FROM destination WHERE name IN (SELECT value FROM json_each(?))
+
+-- name: open_counts
+SELECT priority, count(*) FROM incident WHERE open = 1 GROUP BY priority
+
+-- name: tally
+SELECT notifications, notifications_bytes FROM tally
+
+-- name: oldest_notifications
+SELECT notification.id, notification.received_at, notification.body_id, length(body.compressed)
+FROM notification
+JOIN body ON body.id = notification.body_id
+ORDER BY notification.id
+LIMIT ?
+
+-- name: drop_notification
+DELETE FROM notification WHERE id = ?
+
+-- name: drop_unused_body
+DELETE FROM body WHERE id = :id AND NOT EXISTS (SELECT 1 FROM notification WHERE body_id = :id)
+
+-- name: old_incidents
+-- Closed long ago, nothing left to do, and shown as closed (or never shown, or refused for good) everywhere.
+SELECT id FROM incident
+WHERE open = 0
+AND (resolved_at < :before OR (resolved_at IS NULL AND changed_at < :before))
+AND due_at IS NULL
+AND NOT EXISTS (
+    SELECT 1 FROM delivery
+    WHERE incident_id = incident.id AND (intent IS NOT NULL OR (shows_open = 1 AND dead IS NULL))
+)
+LIMIT :limit
+
+-- name: drop_incident
+DELETE FROM incident WHERE id = ?
+
+-- name: drop_old_episodes
+-- The newest episode goes with its incident.
+DELETE FROM episode WHERE rowid IN (
+    SELECT episode.rowid FROM episode
+    JOIN incident ON incident.id = episode.incident_id
+    WHERE episode.resolved_at < ? AND episode.number < incident.episode
+    LIMIT ?
+)

@@ -1,0 +1,170 @@
+"""The one thread that writes. What waits together is committed together (group commit).
+
+One connection writes and checkpoints: SQLite before 3.51.3 can lose a write-ahead log that two share.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from routing import ledger
+
+Request = TypeVar("Request")
+
+MOST_WAITING = 4096
+"""Requests that may wait for the thread; one more is refused with `Unavailable`."""
+
+_MOST_IN_ONE_COMMIT = 512
+_DEADLINE_SECONDS = 5.0
+
+_TROUBLE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Primary result codes that speak of the disk or the machine, and so of every request alike."""
+
+_log = logging.getLogger(__name__)
+
+
+def as_trouble(error: BaseException) -> ledger.Unavailable | None:
+    """`Unavailable` where an error speaks of the disk or the machine; None where it is the request's own."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _TROUBLE:
+        return ledger.Unavailable(f"the store cannot be used now: {error}")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call(Generic[Request]):
+    request: Request
+    done: asyncio.Future[Any]
+
+
+_Outcome = tuple[asyncio.Future[Any], object, BaseException | None]
+
+
+class Writer(Generic[Request]):
+    """Applies requests in batches, each batch in one transaction, and answers after the commit.
+
+    A request that raises cannot fail its neighbours: the batch is rolled back and each runs alone.
+    Trouble with the disk fails the whole batch with `routing.ledger.Unavailable`; the thread lives on.
+
+    Args:
+        connection: in autocommit mode, usable from another thread; from now on nobody else uses it.
+        apply: does the requests inside a transaction and returns a result for each, in order.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        apply: Callable[[Sequence[Request]], Sequence[object]],
+    ) -> None:
+        self._connection = connection
+        self._apply = apply
+        self._calls: queue.SimpleQueue[_Call[Request] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, request: Request, *, most_waiting: int = MOST_WAITING) -> Any:
+        """Wait until the request is durable; returns its result.
+
+        Raises:
+            routing.ledger.Unavailable: the queue is full, the store is closed, the disk refused, or it took
+                longer than 5 s. In the last case alone it may still happen.
+        """
+        if self._closed:
+            raise ledger.Unavailable("the store is closed")
+        if self._calls.qsize() >= most_waiting:
+            raise ledger.Unavailable(f"the store is behind: {most_waiting} requests wait")
+        done: asyncio.Future[Any] = self._loop.create_future()
+        self._calls.put(_Call(request, done))
+        try:
+            async with asyncio.timeout(_DEADLINE_SECONDS):
+                return await done
+        except TimeoutError:
+            raise ledger.Unavailable(f"the store did not commit within {_DEADLINE_SECONDS:g} s") from None
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the thread. The connection stays open."""
+        self._closed = True
+        self._calls.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch = self._waiting()
+            running = batch[-1] is not None
+            # Who no longer waits has been told "unavailable": what it asked for need not happen.
+            calls = [call for call in batch if call is not None and not call.done.cancelled()]
+            if calls:
+                self._answer(self._outcomes(calls))
+
+    def _waiting(self) -> list[_Call[Request] | None]:
+        batch = [self._calls.get()]
+        while batch[-1] is not None and len(batch) < _MOST_IN_ONE_COMMIT:
+            try:
+                batch.append(self._calls.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    def _outcomes(self, calls: Sequence[_Call[Request]]) -> list[_Outcome]:
+        try:
+            results = self._commit([call.request for call in calls])
+        except Exception as error:  # noqa: BLE001  a thread's boundary: handed to whoever waits
+            trouble = as_trouble(error)
+            if trouble is None and len(calls) > 1:
+                return [outcome for call in calls for outcome in self._outcomes([call])]
+            return [(call.done, None, trouble or error) for call in calls]
+        return [(call.done, result, None) for call, result in zip(calls, results, strict=True)]
+
+    def _commit(self, requests: Sequence[Request]) -> Sequence[object]:
+        self._roll_back()  # after an error in a rollback the last transaction may still be open
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = self._apply(requests)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+        return results
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _answer(self, outcomes: Sequence[_Outcome]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_resolve, outcomes)
+        except RuntimeError:
+            _log.warning("the event loop ended before the store was closed; what was queued is committed")
+
+
+def _resolve(outcomes: Sequence[_Outcome]) -> None:
+    for done, result, error in outcomes:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)

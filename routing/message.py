@@ -200,6 +200,8 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
 
 def _caveats(step: model.Step, incident: model.Incident, shown: tuple[model.Alert, ...]) -> list[str]:
     told = []
+    if step.reason is model.Reason.RESOLVED and any(alert.fires for alert in shown):
+        told.append("It fires again since; that is told next.")
     if step.act is not model.Act.CLOSE and any(model.tier(alert.labels) is None for alert in shown):
         told.append("No known priority or severity label: treated as P2.")
     if incident.truncated_alerts > 0:

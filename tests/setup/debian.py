@@ -253,11 +253,12 @@ def _version(program: Path) -> str:
 def pip_wheel() -> Path:
     """Bring pip as Debian's own wheel, for a python3 that came without pip and without ensurepip.
 
+    The caller holds `only_one`.
+
     Raises:
         Unavailable: the package could not be had.
     """
     folder = parts.CACHE / "pip"
-    with only_one():
-        if not folder.is_dir():
-            unpack("trixie", ("python3-pip-whl",), folder)
+    if not folder.is_dir():
+        unpack("trixie", ("python3-pip-whl",), folder)
     return next((folder / "usr" / "share" / "python-wheels").glob("pip-*.whl"))

@@ -1,0 +1,107 @@
+"""`POST /webhook/alertmanager`: each answer of the contract (PRODUCT: HTTP)."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from aiohttp import http_exceptions, web
+
+from routing import ledger
+from webhook import answers, auth, faults, receive
+
+_READ_SECONDS = 10.0
+"""For a whole body. Alertmanager gives a flush no less, and nobody may hold a connection for ever."""
+
+_BODIES_AT_ONCE = 4
+"""So many bodies of the largest size may be in memory; what comes beyond that is asked to come again."""
+
+_log = logging.getLogger(__name__)
+
+
+class Endpoint:
+    """Takes messages in. What is transient is answered 503 and nothing else: only that is tried again at once."""
+
+    def __init__(
+        self,
+        *,
+        access: Callable[[], auth.Access],
+        intake: receive.Intake,
+        answered: Callable[[receive.Answered], object],
+        max_body_bytes: int,
+    ) -> None:
+        self._access = access
+        self._intake = intake
+        self._answered = answered
+        self._max_body_bytes = max_body_bytes
+        self._free_bytes = max_body_bytes * _BODIES_AT_ONCE
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request, and tell of the answer."""
+        began = time.monotonic()
+        response = await self._answer(request)
+        self._answered(receive.Answered(status=response.status, seconds=time.monotonic() - began))
+        return response
+
+    async def expect(self, request: web.Request) -> None:
+        """Let a cautious client (`Expect: 100-continue`) send its body only if it will be read."""
+        # The answer itself is left to the handler, which comes next and sees the same.
+        if self._refused_by_its_head(request) is None:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        if refused := self._refused_by_its_head(request):
+            return refused
+        body = bytearray()
+        try:
+            if refused := await self._read(request, body):
+                return refused
+            return await self._record(bytes(body))
+        finally:
+            self._free_bytes += len(body)
+
+    async def _record(self, body: bytes) -> web.Response:
+        try:
+            changed = await self._intake.receive(body)
+        except faults.Malformed as fault:
+            return answers.refusal(400, fault.error, pointer=fault.pointer)
+        except ledger.Unavailable as error:
+            _log.warning("could not record a message", extra={"error": str(error)})
+        except Exception:  # noqa: BLE001 - the edge of the process
+            # Whatever went wrong, Alertmanager must keep the message and come again.
+            _log.exception("could not record a message")
+        else:
+            return web.json_response({"changed": list(changed)})
+        return answers.unavailable("it cannot be recorded now")
+
+    def _refused_by_its_head(self, request: web.Request) -> web.Response | None:
+        if not self._access().allows(request.headers.get("Authorization")):
+            return answers.unauthorized()
+        if request.method != "POST":
+            return answers.wrong_method("POST")
+        if request.content_type != "application/json":
+            return answers.refusal(415, "the Content-Type must be application/json")
+        if (request.content_length or 0) > self._max_body_bytes:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> web.Response:
+        return answers.refusal(413, f"the body is larger than {self._max_body_bytes} bytes")
+
+    async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
+        """Read into `body`, out of the free bytes; returns the answer if that must end early."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS):
+                async for chunk in request.content.iter_any():
+                    self._free_bytes -= len(chunk)
+                    body += chunk
+                    if len(body) > self._max_body_bytes:
+                        return self._too_large()
+                    if self._free_bytes < 0:
+                        return answers.unavailable("too many messages at once")
+        except TimeoutError:
+            return answers.unavailable(f"the body did not come within {_READ_SECONDS:g} s")
+        except http_exceptions.PayloadEncodingError:
+            return answers.refusal(400, "the body's encoding is broken")
+        return None

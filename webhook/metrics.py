@@ -1,0 +1,214 @@
+"""Every metric of this service. It listens to what happened, and nothing that happens knows it.
+
+No label grows with incidents: destinations come from the configuration, the rest are fixed words.
+"""
+
+import asyncio
+import http
+import platform
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+
+import prometheus_client
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from routing import events, ledger, model
+from webhook import health, receive
+from webhook.store import contract
+
+OUTCOMES = ("sent", "retried", "refused", "dead")
+STATES = ("working", "pausing", "suspended")
+_ANSWERS = (200, 400, 401, 405, 413, 415, 503)
+_MOST_SOURCES = 100
+_STORE_SECONDS = 2.0
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 90, 120, 300, 600, 1800, 3600)
+_PREFIX = "phantommesh_alerts"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it is not annotated
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own."""
+
+    def __init__(self, *, version: str, sqlite_version: str, destinations: Iterable[str] = ()) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(namespace=_PREFIX, registry=self.registry)
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self._answers = counter(
+            "notifications", "Requests to the webhook by the status of their answer.", "status"
+        )
+        self._accept = histogram("accept_seconds", "From a message's first byte to the answer 200.", _FAST)
+        self._deliveries = counter(
+            "deliveries", "Attempts to tell a destination something, by outcome.", "destination", "outcome"
+        )
+        self._told = counter(
+            "told", "Steps that a destination took, by what was done and why.", "destination", "act", "reason"
+        )
+        self._repeats = counter(
+            "possible_repeats",
+            "Steps that an attempt without a known outcome may have told before.",
+            "destination",
+        )
+        self._since_change = histogram(
+            "change_to_receipt_seconds",
+            "From the record of a change to the destination's receipt.",
+            _SLOW,
+            "destination",
+            "priority",
+        )
+        self._since_start = histogram(
+            "start_to_page_seconds",
+            "From an alert's start in Prometheus to the receipt of the first message about it.",
+            _SLOW,
+            "destination",
+            "priority",
+        )
+        self._lane = gauge(
+            "lane_state", "1 for the state that a destination's lane is in.", "destination", "state"
+        )
+        self._undelivered = gauge(
+            "oldest_undelivered_seconds",
+            "Age of the oldest change that a destination was not yet told, 0 when there is none.",
+            "destination",
+        )
+        self._open = gauge("open_incidents", "Open incidents.", "priority")
+        self._kept = gauge("stored_notifications", "Messages that are kept for audit.")
+        self._kept_bytes = gauge("stored_notifications_bytes", "Their size as they are kept.")
+        self._store_up = gauge("store_up", "Whether the store takes a durable commit.")
+        self._store_errors = counter("store_errors", "Times that the reconciler could not use the store.")
+        self._heard = gauge(
+            "source_last_heard_timestamp_seconds", "When a source's Watchdog was last heard.", "source"
+        )
+        self._loaded = gauge(
+            "config_last_reload_successful", "Whether the last reload of the configuration succeeded."
+        )
+        self._loaded_at = gauge(
+            "config_last_reload_success_timestamp_seconds", "When the configuration was last loaded."
+        )
+        self._hash = gauge("config_hash", "Hash of the configuration that is in use.")
+        gauge(
+            "build_info", "1, with the versions as labels.", "version", "python_version", "sqlite_version"
+        ).labels(version, platform.python_version(), sqlite_version).set(1)
+        for status in _ANSWERS:
+            self._answers.labels(status)
+        for priority in model.Priority:
+            self._open.labels(priority.name)
+        self._lane_states: dict[str, str] = {}
+        self.know(destinations)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, meaning, labels, namespace=_PREFIX, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(name, meaning, labels, namespace=_PREFIX, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str
+    ) -> prometheus_client.Histogram:
+        return prometheus_client.Histogram(
+            name, meaning, labels, namespace=_PREFIX, registry=self.registry, buckets=buckets
+        )
+
+    def know(self, destinations: Iterable[str]) -> None:
+        """Have series for these destinations, so that their first increase can be seen. Keeps what is there."""
+        for destination in destinations:
+            for outcome in OUTCOMES:
+                self._deliveries.labels(destination, outcome)
+            self._repeats.labels(destination)
+            self._undelivered.labels(destination)
+            for priority in model.Priority:
+                self._since_change.labels(destination, priority.name)
+                self._since_start.labels(destination, priority.name)
+            self._lane_is(destination, self._lane_states.get(destination, "working"))
+
+    def listen(self, event: events.Event) -> None:
+        """Hear of something that happened while delivering (`routing.events.Listener`)."""
+        match event:
+            case events.Sent():
+                self._sent(event)
+            case events.Retried(destination=destination):
+                self._deliveries.labels(destination, "retried").inc()
+                if self._lane_states.get(destination) != "suspended":
+                    self._lane_is(destination, "pausing")
+            case events.Refused(destination=destination):
+                self._deliveries.labels(destination, "refused").inc()
+            case events.Dead(destination=destination):
+                self._deliveries.labels(destination, "dead").inc()
+            case events.LaneSuspended(destination=destination):
+                self._lane_is(destination, "suspended")
+            case events.LaneRecovered(destination=destination):
+                self._lane_is(destination, "working")
+            case events.StoreTrouble():
+                self._store_errors.inc()
+
+    def answered(self, answer: receive.Answered) -> None:
+        """Hear of an answer of the webhook."""
+        self._answers.labels(answer.status).inc()
+        if answer.status == http.HTTPStatus.OK:
+            self._accept.observe(answer.seconds)
+
+    def loaded(self, *, digest: bytes, at: datetime) -> None:
+        """A configuration is in use, with this hash of it."""
+        self._loaded.set(1)
+        self._loaded_at.set(at.timestamp())
+        self._hash.set(int.from_bytes(digest[:6], "little"))
+
+    def reload_failed(self) -> None:
+        """A configuration was refused; the one before stays in use."""
+        self._loaded.set(0)
+
+    def undelivered(self, destination: str, oldest_seconds: float) -> None:
+        """How long the oldest change has been waiting that this destination was not yet told."""
+        self._undelivered.labels(destination).set(oldest_seconds)
+
+    def handler(self, *, store: contract.Store, readiness: health.Readiness) -> Handler:
+        """Answers `GET /metrics`, in the format that is asked for; figures of the store are read at each request."""
+        render = make_aiohttp_handler(self.registry)
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            trouble = await readiness.trouble()
+            self._store_up.set(trouble is None)
+            if trouble is None:
+                await self._read(store)
+            return await render(request)
+
+        return handler
+
+    def _sent(self, event: events.Sent) -> None:
+        self._deliveries.labels(event.destination, "sent").inc()
+        self._told.labels(event.destination, event.act, event.reason).inc()
+        self._since_change.labels(event.destination, event.priority.name).observe(event.since_change_seconds)
+        if event.since_start_seconds is not None:
+            self._since_start.labels(event.destination, event.priority.name).observe(
+                event.since_start_seconds
+            )
+        if event.possibly_repeated:
+            self._repeats.labels(event.destination).inc()
+        self._lane_is(event.destination, "working")
+
+    def _lane_is(self, destination: str, state: str) -> None:
+        self._lane_states[destination] = state
+        for each in STATES:
+            self._lane.labels(destination, each).set(each == state)
+
+    async def _read(self, store: contract.Store) -> None:
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                counts = await store.counts()
+                sources = await store.sources()
+        except (ledger.Unavailable, TimeoutError):
+            self._store_up.set(0)
+            return
+        for priority in model.Priority:
+            self._open.labels(priority.name).set(counts.open_incidents.get(priority, 0))
+        self._kept.set(counts.notifications)
+        self._kept_bytes.set(counts.notifications_bytes)
+        self._heard.clear()
+        # Whoever may post may name sources, so there is a bound: the latest heard.
+        latest = sorted(sources.items(), key=lambda item: item[1], reverse=True)[:_MOST_SOURCES]
+        for source, heard_at in latest:
+            self._heard.labels(source).set(heard_at.timestamp())

@@ -1,0 +1,119 @@
+"""One message of Alertmanager's, from its bytes to its durable record."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from routing import ledger, model
+from webhook import faults, novelty, payload
+from webhook.store import contract
+
+WATCHDOG = "Watchdog"
+"""The alert that always fires: it tells that its source is alive and is never an incident."""
+
+RECORD_SECONDS = 8.0
+"""Alertmanager gives a whole flush 10 s at the least, retries included."""
+
+_INLINE_BYTES = 64 * 1024  # a refused body of this size is explained in about 15 ms
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request to the webhook was answered: with which status, and after how long."""
+
+    status: int
+    seconds: float
+
+
+class Intake:
+    """Records messages and wakes whoever tells of them."""
+
+    def __init__(
+        self,
+        *,
+        store: contract.Store,
+        wake: Callable[[Collection[str]], object],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._wake = wake
+        self._clock = clock
+        self._recording: set[asyncio.Task[Sequence[str]]] = set()
+        self._refused = novelty.Novelty()
+
+    async def receive(self, body: bytes) -> Sequence[str]:
+        """Record a message; returns the ids of the incidents that it changed, after the durable commit.
+
+        Raises:
+            faults.Malformed: it is no message of version 4.
+            ledger.Unavailable: it cannot be recorded now. It may be all the same, later.
+        """
+        now = self._clock()
+        try:
+            notification = await _decode(body, now)
+        except faults.Malformed as fault:
+            self._tell_once(body, fault)
+            raise
+        about_services, sources = split(notification)
+        recording = asyncio.create_task(self._record(about_services, sources, body, now))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recorded)
+        try:
+            # Shielded: what was handed to the store may become durable after all, and must wake then.
+            async with asyncio.timeout(RECORD_SECONDS):
+                return await asyncio.shield(recording)
+        except TimeoutError:
+            raise ledger.Unavailable(f"the store took longer than {RECORD_SECONDS:g} s") from None
+
+    async def _record(
+        self, notification: model.Notification | None, sources: Collection[str], body: bytes, now: datetime
+    ) -> Sequence[str]:
+        changed = await self._store.accept(notification, sources=sources, body=body, now=now)
+        if changed:
+            self._wake(changed)
+        return changed
+
+    def _recorded(self, recording: asyncio.Task[Sequence[str]]) -> None:
+        self._recording.discard(recording)
+        if not recording.cancelled():
+            recording.exception()  # whoever still waits has it; nobody else needs to hear of it
+
+    def _tell_once(self, body: bytes, fault: faults.Malformed) -> None:
+        digest = hashlib.sha256(body).hexdigest()
+        level = logging.WARNING if self._refused.is_new(digest) else logging.DEBUG
+        _log.log(
+            level,
+            "refused a body that is no message of Alertmanager's",
+            extra={"error": fault.error, "pointer": fault.pointer, "bytes": len(body), "sha256": digest},
+        )
+
+
+async def _decode(body: bytes, now: datetime) -> model.Notification:
+    if len(body) <= _INLINE_BYTES:
+        return payload.decode(body, now=now)
+    return await asyncio.to_thread(payload.decode, body, now=now)
+
+
+def split(notification: model.Notification) -> tuple[model.Notification | None, frozenset[str]]:
+    """What a message says about services (None: nothing), and the sources whose Watchdog fires in it."""
+    watchdogs = [alert for alert in notification.alerts if _is_watchdog(alert)]
+    sources = frozenset(source(alert.labels) for alert in watchdogs if alert.fires)
+    if not watchdogs:
+        return notification, sources
+    others = tuple(alert for alert in notification.alerts if not _is_watchdog(alert))
+    return (replace(notification, alerts=others) if others else None), sources
+
+
+def _is_watchdog(alert: model.Alert) -> bool:
+    return alert.labels.get("alertname") == WATCHDOG
+
+
+def source(labels: model.Labels) -> str:
+    """The source that a Watchdog speaks for: its cluster, and which Prometheus there if it says so."""
+    cluster, prometheus = labels.get("cluster", ""), labels.get("prometheus", "")
+    return f"{cluster}/{prometheus}" if prometheus else cluster

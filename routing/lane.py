@@ -28,7 +28,7 @@ class Lane:
         self.suspended = False
         self._waiting: dict[str, Urgency] = {}
         self._heap: list[tuple[Urgency, str]] = []
-        self._busy: set[str] = set()
+        self._busy: dict[str, Urgency] = {}
         self._again: dict[str, Urgency] = {}
         self._failures = 0
         self._probing = False
@@ -43,6 +43,11 @@ class Lane:
     def failing(self) -> bool:
         """Whether the last try failed in a way that concerns the whole destination."""
         return self._failures > 0
+
+    def oldest(self) -> datetime | None:
+        """When the change was recorded that has waited longest; None when nothing waits."""
+        waiting = (*self._waiting.values(), *self._busy.values())
+        return min((since for _, since in waiting), default=None)
 
     def put(self, incident_id: str, urgency: Urgency) -> None:
         """Queue an incident, or change its urgency; one that is being told now comes again after that."""
@@ -76,7 +81,7 @@ class Lane:
 
     def release(self, incident_id: str) -> None:
         """Give an incident back that `take` handed out."""
-        self._busy.discard(incident_id)
+        self._busy.pop(incident_id, None)
         self._probing = False
         urgency = self._again.pop(incident_id, None)
         if urgency is not None:
@@ -114,6 +119,6 @@ class Lane:
                 return None
             heapq.heappop(self._heap)
             del self._waiting[incident_id]
-            self._busy.add(incident_id)
+            self._busy[incident_id] = urgency
             return incident_id
         return None

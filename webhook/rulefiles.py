@@ -1,0 +1,9 @@
+"""Where the alerting rules and runbooks are, in an installed wheel and in a checkout."""
+
+from pathlib import Path
+
+
+def folder() -> Path:
+    """The folder with `*.rules.yml`, `runbooks/` and `VERSION`."""
+    packaged = Path(__file__).with_name("_rules")
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "rules"

@@ -1,0 +1,365 @@
+"""The reconciler on the real store: what each destination is told, whatever goes wrong.
+
+`Place` is a destination that does as a test says; everything else is the real code.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from routing import alarms, desire, events, message, model, reconciler
+from routing.destinations import contract
+from tests.unit import build
+from webhook.store import contract as store_contract
+from webhook.store import sqlite
+
+PAGER = contract.Traits(shows_partial_resolves=False, reassert_seconds=1800)
+CHANNEL = contract.Traits(shows_partial_resolves=True, reassert_seconds=None)
+
+Behaviour = Callable[[message.Message, bool], contract.Failure | None]
+
+
+class Place:
+    """A destination: remembers what it was told, and fails or hangs as it is told to."""
+
+    def __init__(self, traits: contract.Traits) -> None:
+        self.traits = traits
+        self.told: list[message.Message] = []
+        self.attempts = 0
+        self.behaviour: Behaviour = lambda _told, _plain: None
+        self.hangs_on: Callable[[message.Message], bool] = lambda _told: False
+        self.hanging = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._changed = asyncio.Condition()
+
+    async def send(self, told: message.Message, *, plain: bool) -> None:
+        self.attempts += 1
+        if self.hangs_on(told):
+            self.hanging.set()
+            await self.go_on.wait()
+        failure = self.behaviour(told, plain)
+        if failure is not None:
+            raise failure
+        async with self._changed:
+            self.told.append(told)
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        return
+
+    async def until(self, count: int) -> list[str]:
+        """Wait until it was told so many things; returns what."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: len(self.told) >= count)
+        return self.steps()
+
+    def steps(self) -> list[str]:
+        return [
+            f"{one.incident.group_labels['alertname']} {one.step.act}: {one.step.reason}" for one in self.told
+        ]
+
+
+@dataclasses.dataclass
+class Rig:
+    """A store, destinations, and the reconcilers that run on them one after the other."""
+
+    store: store_contract.Store
+    places: dict[str, Place]
+    route: desire.Router
+    happened: list[events.Event] = dataclasses.field(default_factory=list)
+    running: reconciler.Reconciler | None = None
+
+    async def hear(self, *alerts: model.Alert, group: Mapping[str, str] = build.GROUP) -> None:
+        changed = await self.store.record(build.message(*alerts, group=group), datetime.now(UTC))
+        if self.running is not None:
+            self.running.wake(changed)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """A reconciler at work; in the end it finishes what is under way."""
+        since = await self.store.destinations_since(self.places, datetime.now(UTC))
+        self.running = reconciler.Reconciler(
+            ledger=self.store,
+            route=self.route,
+            targets={
+                name: reconciler.Target(destination=place, since=since[name])
+                for name, place in self.places.items()
+            },
+            compose=lambda situation, step: message.compose(
+                situation.incident, step, surroundings=message.Surroundings(), runbooks={}
+            ),
+            emit=self.happened.append,
+        )
+        task = asyncio.create_task(self.running.run())
+        try:
+            yield
+        finally:
+            self.running.stop()
+            self.running = None
+            await task
+
+    async def die(self) -> None:
+        """A reconciler that is cut off wherever it is, as by kill -9."""
+        since = await self.store.destinations_since(self.places, datetime.now(UTC))
+        cut_off = reconciler.Reconciler(
+            ledger=self.store,
+            route=self.route,
+            targets={
+                name: reconciler.Target(destination=place, since=since[name])
+                for name, place in self.places.items()
+            },
+            compose=lambda situation, step: message.compose(
+                situation.incident, step, surroundings=message.Surroundings(), runbooks={}
+            ),
+            emit=self.happened.append,
+        )
+        task = asyncio.create_task(cut_off.run())
+        async with asyncio.timeout(10):
+            await next(iter(self.places.values())).hanging.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def quiet(self) -> None:
+        """Wait until nothing is due any more but in the future."""
+        async with asyncio.timeout(10):
+            # The store gives no sign when an incident comes to rest; there is only asking.
+            while await self.store.due(None, datetime.now(UTC)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def event(self, kind: type[events.Event]) -> list[events.Event]:
+        return [one for one in self.happened if isinstance(one, kind)]
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    store = await sqlite.open_store(tmp_path)
+    places = {"pager": Place(PAGER), "channel": Place(CHANNEL)}
+    yield Rig(store=store, places=places, route=lambda _: ("pager", "channel"))
+    await store.close()
+
+
+def now_alert(name: str = "a", *, priority: str = "P1") -> model.Alert:
+    """An alert that fires from now on, by this machine's clock."""
+    return dataclasses.replace(build.alert(name, priority=priority), starts_at=datetime.now(UTC))
+
+
+def ended(alert: model.Alert) -> model.Alert:
+    return dataclasses.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=datetime.now(UTC))
+
+
+async def test_every_destination_is_told_the_trigger_and_then_the_resolve(rig: Rig) -> None:
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        await asyncio.gather(*(place.until(1) for place in rig.places.values()))
+        await rig.hear(ended(alert))
+        for place in rig.places.values():
+            assert await place.until(2) == ["ServiceDown open: fired", "ServiceDown close: resolved"]
+
+
+async def test_what_was_recorded_before_the_start_is_told(rig: Rig) -> None:
+    await rig.hear(now_alert())
+    async with rig.run():
+        await rig.places["pager"].until(1)
+
+
+async def test_nothing_is_told_twice_by_a_restart(rig: Rig) -> None:
+    await rig.hear(now_alert())
+    async with rig.run():
+        await rig.places["pager"].until(1)
+        await rig.places["channel"].until(1)
+        await rig.quiet()
+    async with rig.run():
+        await rig.store.wake_open(datetime.now(UTC))
+        await rig.quiet()
+    assert [len(place.told) for place in rig.places.values()] == [1, 1]
+
+
+async def test_a_send_that_hangs_does_not_keep_a_p1_waiting(rig: Rig) -> None:
+    pager = rig.places["pager"]
+    pager.hangs_on = lambda told: told.step.shows.priority is model.Priority.P3
+    async with rig.run():
+        await rig.hear(now_alert(priority="P3"), group={"alertname": "Slow"})
+        await pager.hanging.wait()
+        await rig.hear(now_alert("b"))
+        assert await pager.until(1) == ["ServiceDown open: fired"]
+        pager.go_on.set()
+
+
+async def test_a_lane_that_hangs_does_not_keep_another_waiting(rig: Rig) -> None:
+    rig.places["pager"].hangs_on = lambda _told: True
+    async with rig.run():
+        await rig.hear(now_alert())
+        await rig.places["channel"].until(1)
+        rig.places["pager"].go_on.set()
+
+
+async def test_a_passing_fault_is_tried_again_until_it_works(rig: Rig) -> None:
+    faults = [contract.Passing("HTTP 503", retry_after_seconds=0) for _ in range(3)]
+    rig.places["pager"].behaviour = lambda _told, _plain: faults.pop() if faults else None
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
+    assert len(rig.event(events.Retried)) == 3
+
+
+async def test_after_an_unknown_outcome_the_state_is_told_again_and_said_to_be_a_repeat(rig: Rig) -> None:
+    faults = [contract.Passing("no answer", outcome_known=False, retry_after_seconds=0)]
+    rig.places["channel"].behaviour = lambda _told, _plain: faults.pop() if faults else None
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert await rig.places["channel"].until(1) == ["ServiceDown open: outcome_unknown"]
+        await rig.quiet()
+    assert [one.possibly_repeated for one in rig.event(events.Sent) if isinstance(one, events.Sent)].count(
+        True
+    ) == 1
+
+
+async def test_a_process_that_died_while_sending_tells_the_state_again(rig: Rig) -> None:
+    del rig.places["channel"]
+    rig.route = lambda _: ("pager",)
+    pager = rig.places["pager"]
+    pager.hangs_on = lambda _told: True
+    await rig.hear(now_alert())
+    await rig.die()
+    pager.hangs_on = lambda _told: False
+    async with rig.run():
+        assert await pager.until(1) == ["ServiceDown open: outcome_unknown"]
+
+
+async def test_a_send_under_way_is_finished_and_recorded_before_the_end(rig: Rig) -> None:
+    pager = rig.places["pager"]
+    pager.hangs_on = lambda _told: True
+    async with rig.run():
+        await rig.hear(now_alert())
+        await pager.hanging.wait()
+        asyncio.get_running_loop().call_later(0.05, pager.go_on.set)
+    (situation,) = await rig.store.open_incidents(10)
+    shown = situation.deliveries["pager"].shown
+    assert shown is not None
+    assert shown.firing
+
+
+async def test_a_broken_destination_raises_one_alarm_elsewhere_and_catches_up_when_mended(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.behaviour = lambda _told, _plain: contract.Broken("HTTP 403: invalid routing key")
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        told = await channel.until(2)
+        assert sorted(told) == [f"{alarms.BROKEN} open: fired", "ServiceDown open: fired"]
+        assert pager.told == []
+        pager.behaviour = lambda _told, _plain: None
+        assert rig.running is not None
+        rig.running.lanes["pager"].succeeded()  # ends the pause
+        await rig.hear(now_alert("b"))
+        assert (await pager.until(1))[0].startswith("ServiceDown open")
+        assert f"{alarms.BROKEN} close: resolved" in await channel.until(4)
+    assert len(rig.event(events.LaneSuspended)) == 1
+
+
+async def test_an_alarm_about_a_destination_survives_a_restart_and_is_resolved_after_it(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.behaviour = lambda _told, _plain: contract.Broken("HTTP 403")
+    await rig.hear(now_alert())
+    async with rig.run():
+        await channel.until(2)
+    pager.behaviour = lambda _told, _plain: None
+    async with rig.run():
+        assert f"{alarms.BROKEN} close: resolved" in await channel.until(3)
+
+
+async def test_a_refused_message_is_tried_in_plain_form(rig: Rig) -> None:
+    rig.places["channel"].behaviour = lambda _told, plain: (
+        None if plain else contract.Refused("invalid_blocks")
+    )
+    async with rig.run():
+        await rig.hear(now_alert())
+        await rig.places["channel"].until(1)
+    assert rig.event(events.Dead) == []
+
+
+async def test_a_message_refused_in_plain_form_too_is_a_dead_letter_announced_elsewhere(rig: Rig) -> None:
+    channel, pager = rig.places["channel"], rig.places["pager"]
+    channel.behaviour = lambda _told, _plain: contract.Refused("msg_too_long")
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert f"{alarms.REFUSED} open: fired" in await pager.until(2)
+        await rig.quiet()
+        assert channel.attempts == 2
+    assert len(rig.event(events.Dead)) == 1
+
+
+async def test_the_alarm_about_a_dead_letter_ends_with_its_incident(rig: Rig) -> None:
+    channel, pager = rig.places["channel"], rig.places["pager"]
+    channel.behaviour = lambda _told, _plain: contract.Refused("msg_too_long")
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        await pager.until(2)
+        await rig.hear(ended(alert))
+        assert f"{alarms.REFUSED} close: resolved" in await pager.until(4)
+
+
+async def test_a_defect_in_a_destination_costs_a_message_and_not_the_service(rig: Rig) -> None:
+    def defect(told: message.Message, _plain: bool) -> contract.Failure | None:
+        if told.incident.group_labels["alertname"] == "Odd":
+            raise ZeroDivisionError
+        return None
+
+    rig.places["channel"].behaviour = defect
+    async with rig.run():
+        await rig.hear(now_alert(), group={"alertname": "Odd"})
+        await rig.hear(now_alert("b"))
+        assert "ServiceDown open: fired" in await rig.places["channel"].until(1)
+        await rig.quiet()
+    assert len(rig.event(events.Dead)) == 1
+
+
+async def test_a_mended_route_moves_what_is_open(rig: Rig) -> None:
+    rig.route = lambda _: ("channel",)
+    async with rig.run():
+        await rig.hear(now_alert())
+        await rig.places["channel"].until(1)
+        await rig.quiet()
+    rig.route = lambda _: ("pager",)
+    await rig.store.wake_open(datetime.now(UTC))
+    async with rig.run():
+        assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
+        assert (await rig.places["channel"].until(2))[1] == "ServiceDown close: rerouted"
+
+
+async def test_an_alert_in_a_new_group_is_told_there_before_its_old_incident_is_closed(rig: Rig) -> None:
+    alert = now_alert()
+    order: list[str] = []
+
+    def note(told: message.Message, _plain: bool) -> contract.Failure | None:
+        order.append(f"{told.incident.group_labels.get('service', 'old')} {told.step.act}")
+        return None
+
+    rig.places["pager"].behaviour = note
+    async with rig.run():
+        await rig.hear(alert)
+        await rig.places["pager"].until(1)
+        await rig.hear(alert, group={**build.GROUP, "service": "vpn-core"})
+        await rig.places["pager"].until(3)
+    assert order == ["old open", "vpn-core open", "old close"]
+
+
+async def test_a_held_firing_is_told_when_its_hold_has_ended(rig: Rig) -> None:
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        await rig.places["pager"].until(1)
+        await rig.hear(ended(alert))
+        await rig.places["pager"].until(2)
+    long_ago = datetime.now(UTC) - timedelta(seconds=60)
+    await rig.store.record(build.message(alert), long_ago)
+    assert not await rig.store.open_incidents(10)
+    async with rig.run():
+        assert (await rig.places["pager"].until(3))[2] == "ServiceDown open: fired"

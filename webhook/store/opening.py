@@ -9,7 +9,8 @@ import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +22,10 @@ LOCK = "phantommesh-alerts.lock"
 _APPLICATION_ID = 0x504D4131  # "PMA1"; `file` and PRAGMA application_id show whose database this is
 _MAGIC = b"SQLite format 3\0"
 _PRIVATE = 0o600
+_READERS = 2
+_LOG_BYTES = 64 << 20
+"""The write-ahead log is cut back to this after it has grown beyond it."""
+_CACHE_BYTES = 64 << 20
 
 _CHECKED_TABLES = ("tally", "incident", "alert", "episode", "delivery", "source", "destination")
 _BULKY_TABLES = ("body", "notification")
@@ -28,12 +33,56 @@ _CHECK_ALL_BELOW_BYTES = 256 << 20
 """Above this size the kept messages are not checked at the start: reading them would take too long."""
 
 
-def hold(state_dir: Path) -> int:
-    """Take the directory for this process alone; returns the descriptor that holds it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What an open store holds.
+
+    Attributes:
+        writer: writes and checkpoints; in autocommit mode, as the readers are.
+        readers: can neither write nor checkpoint.
+        lock: descriptor of the lock file.
+    """
+
+    writer: sqlite3.Connection
+    readers: Sequence[sqlite3.Connection]
+    lock: int
+
+    def close(self) -> None:
+        """Close everything. The writer is the last of the connections: the last one to close checkpoints."""
+        for connection in (*self.readers, self.writer):
+            connection.close()
+        os.close(self.lock)
+
+
+def open_files(state_dir: Path) -> Files:
+    """Take the directory for this process, make sure that a sound database is there, and connect to it.
 
     Raises:
-        contract.StoreRefused: it cannot be made or written, or another process has it.
+        contract.StoreRefused: it is corrupt, not ours, newer than this code, held by another process, or
+            cannot be read or written.
     """
+    database = state_dir / DATABASE
+    lock = _hold(state_dir)
+    try:
+        if database.exists():
+            _examine(database)
+            _make_private(database)
+        else:
+            _create(database)
+        _migrate(database)
+        return Files(
+            writer=_writer(database), readers=[_reader(database) for _ in range(_READERS)], lock=lock
+        )
+    except BaseException as error:
+        os.close(lock)
+        if isinstance(error, sqlite3.Error):
+            _refuse(database, f"cannot be read or written: {error}", error)
+        if isinstance(error, OSError):
+            _refuse(database, f"cannot be read or written: {error.strerror}", error)
+        raise
+
+
+def _hold(state_dir: Path) -> int:
     try:
         if not state_dir.is_dir():
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -53,39 +102,16 @@ def hold(state_dir: Path) -> int:
     return lock
 
 
-def prepare(state_dir: Path) -> Path:
-    """Make sure that a sound database of this schema is there; returns its path.
-
-    Raises:
-        contract.StoreRefused: it is corrupt, not ours, newer than this code, or cannot be read or written.
-    """
-    database = state_dir / DATABASE
-    try:
-        if database.exists():
-            _examine(database)
-            _make_private(database)
-        else:
-            _create(database)
-        _migrate(database)
-    except sqlite3.Error as error:
-        _refuse(database, f"cannot be read or written: {error}", error)
-    except OSError as error:
-        _refuse(database, f"cannot be read or written: {error.strerror}", error)
-    return database
-
-
-def connect_writer(database: Path) -> sqlite3.Connection:
-    """The connection that writes and checkpoints, in autocommit mode."""
+def _writer(database: Path) -> sqlite3.Connection:
     connection = _connect(database, "rw")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_BYTES >> 10}")
     return connection
 
 
-def connect_reader(database: Path) -> sqlite3.Connection:
-    """A connection that can neither write nor checkpoint."""
+def _reader(database: Path) -> sqlite3.Connection:
     connection = _connect(database, "rw")
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
@@ -159,7 +185,7 @@ def _create(database: Path) -> None:
 
 def _migrate(database: Path) -> None:
     """Take the steps of the schema that the file lacks, each in a transaction of its own."""
-    with contextlib.closing(connect_writer(database)) as connection:
+    with contextlib.closing(_writer(database)) as connection:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             _refuse(database, "lies on a file system where SQLite cannot keep a write-ahead log")

@@ -20,7 +20,6 @@ class Readers:
     """Runs reads on whichever connection is free, each read in one snapshot of the last commit."""
 
     def __init__(self, connections: Sequence[sqlite3.Connection]) -> None:
-        self._connections = connections
         self._free: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         for connection in connections:
             self._free.put(connection)
@@ -51,11 +50,9 @@ class Readers:
             raise writer.as_trouble(error) or error from error
 
     async def close(self) -> None:
-        """Finish the reads under way and close the connections."""
+        """Finish the reads under way, then end the threads. The connections stay open."""
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
-        for connection in self._connections:
-            connection.close()
 
     def _one_less(self, _: object) -> None:
         self._waiting -= 1

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +16,6 @@ from webhook.store.rows import SQL
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
 
-_READERS = 2
 _EVER = -(1 << 63)
 _MOST_ACCEPTS_WAITING = writer.MOST_WAITING // 2
 """A flood of messages leaves room in the queue for what deliveries have to note."""
@@ -29,27 +27,15 @@ async def open_store(state_dir: Path) -> contract.Store:
     Raises:
         contract.StoreRefused: it must not be used as it is; the text names the file, which is left untouched.
     """
-    lock, database = await asyncio.to_thread(_take, state_dir)
-    return _Sqlite(database, lock)
-
-
-def _take(state_dir: Path) -> tuple[int, Path]:
-    lock = opening.hold(state_dir)
-    try:
-        return lock, opening.prepare(state_dir)
-    except BaseException:
-        os.close(lock)
-        raise
+    return _Sqlite(await asyncio.to_thread(opening.open_files, state_dir))
 
 
 class _Sqlite:
-    def __init__(self, database: Path, lock: int) -> None:
-        self._lock = lock
-        self._connection = opening.connect_writer(database)
-        self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(
-            self._connection, self._apply
-        )
-        self._readers = readers.Readers([opening.connect_reader(database) for _ in range(_READERS)])
+    def __init__(self, files: opening.Files) -> None:
+        self._files = files
+        self._connection = files.writer
+        self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(files.writer, self._apply)
+        self._readers = readers.Readers(files.readers)
 
     def _apply(self, requests: Sequence[recording.Arrival | Operation]) -> Sequence[object]:
         arrivals = [request for request in requests if isinstance(request, recording.Arrival)]
@@ -196,9 +182,8 @@ class _Sqlite:
 
     async def close(self) -> None:
         await self._writer.close()
-        await self._readers.close()  # before the writer's connection: the last one to close checkpoints
-        await asyncio.to_thread(self._connection.close)
-        os.close(self._lock)
+        await self._readers.close()
+        await asyncio.to_thread(self._files.close)
 
     async def _change(self, name: str, values: Sequence[object] | Mapping[str, object]) -> int:
         return await self._write(lambda connection: connection.execute(SQL[name], values).rowcount)

@@ -4,6 +4,7 @@ One connection writes and checkpoints: SQLite before 3.51.3 can lose a write-ahe
 """
 
 import asyncio
+import collections
 import logging
 import queue
 import sqlite3
@@ -63,8 +64,9 @@ _Outcome = tuple[asyncio.Future[Any], object, BaseException | None]
 class Writer(Generic[Request]):
     """Applies requests in batches, each batch in one transaction, and answers after the commit.
 
-    A request that raises cannot fail its neighbours: the batch is rolled back and each runs alone.
-    Trouble with the disk fails the whole batch with `routing.ledger.Unavailable`; the thread lives on.
+    While one batch is being committed the next one gathers. A request that raises cannot fail its neighbours:
+    the batch is rolled back and each runs alone. Trouble with the disk fails the whole batch with
+    `routing.ledger.Unavailable`; the thread lives on.
 
     Args:
         connection: in autocommit mode, usable from another thread; from now on nobody else uses it.
@@ -78,9 +80,13 @@ class Writer(Generic[Request]):
     ) -> None:
         self._connection = connection
         self._apply = apply
-        self._calls: queue.SimpleQueue[_Call[Request] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
+        self._waiting: collections.deque[_Call[Request]] = collections.deque()
+        self._batches: queue.SimpleQueue[Sequence[_Call[Request]] | None] = queue.SimpleQueue()
+        self._busy = False
         self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -93,10 +99,12 @@ class Writer(Generic[Request]):
         """
         if self._closed:
             raise ledger.Unavailable("the store is closed")
-        if self._calls.qsize() >= most_waiting:
+        if len(self._waiting) >= most_waiting:
             raise ledger.Unavailable(f"the store is behind: {most_waiting} requests wait")
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._calls.put(_Call(request, done))
+        self._waiting.append(_Call(request, done))
+        if not self._busy:
+            self._hand_over_soon()
         try:
             async with asyncio.timeout(_DEADLINE_SECONDS):
                 return await done
@@ -104,38 +112,63 @@ class Writer(Generic[Request]):
             raise ledger.Unavailable(f"the store did not commit within {_DEADLINE_SECONDS:g} s") from None
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread. The connection stays open."""
+        """Finish what waits, then end the thread. The connection stays open."""
         self._closed = True
-        self._calls.put(None)
+        await self._idle.wait()
+        self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _run(self) -> None:
-        running = True
-        while running:
-            batch = self._waiting()
-            running = batch[-1] is not None
-            # Who no longer waits has been told "unavailable": what it asked for need not happen.
-            calls = [call for call in batch if call is not None and not call.done.cancelled()]
-            if calls:
-                self._answer(self._outcomes(calls))
+    # On the event loop.
 
-    def _waiting(self) -> list[_Call[Request] | None]:
-        batch = [self._calls.get()]
-        while batch[-1] is not None and len(batch) < _MOST_IN_ONE_COMMIT:
+    def _hand_over_soon(self) -> None:
+        """In the loop's next turn, so that everything that arrives in this one is in the same commit."""
+        self._busy = True
+        self._idle.clear()
+        self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        batch: list[_Call[Request]] = []
+        while self._waiting and len(batch) < _MOST_IN_ONE_COMMIT:
+            call = self._waiting.popleft()
+            # Who no longer waits has been told "unavailable": what it asked for need not happen.
+            if not call.done.done():
+                batch.append(call)
+        if batch:
+            self._batches.put(batch)
+        else:
+            self._busy = False
+            self._idle.set()
+
+    def _answer(self, outcomes: Sequence[_Outcome]) -> None:
+        for done, result, error in outcomes:
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+        self._hand_over_soon()
+
+    # On the thread.
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            outcomes = self._outcomes(batch)
             try:
-                batch.append(self._calls.get_nowait())
-            except queue.Empty:
-                break
-        return batch
+                self._loop.call_soon_threadsafe(self._answer, outcomes)
+            except RuntimeError:
+                _log.warning(
+                    "the event loop ended before the store was closed; what was under way is committed"
+                )
+                return
 
     def _outcomes(self, calls: Sequence[_Call[Request]]) -> list[_Outcome]:
         try:
             results = self._commit([call.request for call in calls])
         except Exception as error:  # noqa: BLE001  a thread's boundary: handed to whoever waits
-            trouble = as_trouble(error)
-            if trouble is None and len(calls) > 1:
+            if as_trouble(error) is None and len(calls) > 1:
                 return [outcome for call in calls for outcome in self._outcomes([call])]
-            return [(call.done, None, trouble or error) for call in calls]
+            return [(call.done, None, as_trouble(error) or error) for call in calls]
         return [(call.done, result, None) for call, result in zip(calls, results, strict=True)]
 
     def _commit(self, requests: Sequence[Request]) -> Sequence[object]:
@@ -152,19 +185,3 @@ class Writer(Generic[Request]):
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-
-    def _answer(self, outcomes: Sequence[_Outcome]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_resolve, outcomes)
-        except RuntimeError:
-            _log.warning("the event loop ended before the store was closed; what was queued is committed")
-
-
-def _resolve(outcomes: Sequence[_Outcome]) -> None:
-    for done, result, error in outcomes:
-        if done.done():
-            continue
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)

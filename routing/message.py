@@ -136,7 +136,8 @@ def _title(incident: model.Incident, step: model.Step, shown: tuple[model.Alert,
 
 def _state(step: model.Step) -> str:
     if step.act is not model.Act.CLOSE:
-        return ""
+        fired = f", fired {step.fired_times} times" if step.fired_times > 1 else ""
+        return fired + (", resolved since" if step.reason is model.Reason.TOLD_LATE else "")
     return {model.Reason.MOVED: " moved", model.Reason.REROUTED: " rerouted"}.get(step.reason, " resolved")
 
 

@@ -19,6 +19,7 @@ _BAD_EVENT = 400
 _KEY_TROUBLE = ("routing key", "routing_key", "integration key", "service key", "service_key")
 """A 400 that says one of these is about the key, and so about every event."""
 
+_SHOWN_AS_LINKS = frozenset({"runbook_url", "dashboard_url"})
 _DETAIL_ALERTS = 100
 _DETAIL_BYTES = 400_000
 _TEXT_CHARACTERS = 2_000
@@ -168,7 +169,7 @@ def _alerts(told: message.Message) -> list[dict[str, Any]]:
         shown = {
             "state": alert.status.value,
             "when": wording.period(alert, beside=told.incident.changed_at),
-            "annotations": _mapping(alert.annotations),
+            "annotations": _mapping(alert.annotations, leave_out=_SHOWN_AS_LINKS),
             "labels": _mapping(alert.labels),
         }
         size += len(json.dumps(shown))
@@ -178,15 +179,16 @@ def _alerts(told: message.Message) -> list[dict[str, Any]]:
     return fitting
 
 
-def _mapping(labels: model.Labels) -> dict[str, str]:
+def _mapping(labels: model.Labels, *, leave_out: frozenset[str] = frozenset()) -> dict[str, str]:
     """Labels or annotations, cut so that even the first alert of an incident always fits."""
     shown: dict[str, str] = {}
     left = _MAPPING_CHARACTERS
-    for name in sorted(labels):
+    names = sorted(labels.keys() - leave_out)
+    for name in names:
         value = wording.short(labels[name], _TEXT_CHARACTERS)
         left -= len(name) + len(value)
         if left < 0:
-            shown[wording.ELLIPSIS] = f"{len(labels) - len(shown)} more"
+            shown[wording.ELLIPSIS] = f"{len(names) - len(shown)} more"
             break
         shown[wording.short(name, _FIELD_CHARACTERS)] = value
     return shown

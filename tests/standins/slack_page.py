@@ -8,10 +8,11 @@ from tests.standins import messages, mrkdwn, page
 _SENDER = "PhantomMesh Alerts"
 
 _STYLE = """
-body { display: grid; grid-template-columns: 220px 1fr; min-height: 100vh; }
+body { display: grid; grid-template-columns: 250px 1fr; min-height: 100vh; }
 aside { background: #3f0e40; color: #e8dfe8; padding: 16px; }
 aside a { color: inherit; display: flex; justify-content: space-between; padding: 3px 8px; border-radius: 6px; }
 aside h1 { color: #fff; margin-bottom: 12px; }
+aside .soft { color: #c9b8c9; margin-top: 16px; }
 main { padding: 0 24px 48px; min-width: 0; }
 section > h2 { font-size: 17px; border-bottom: 1px solid var(--line); padding: 16px 0 10px; margin: 0 0 10px; }
 .message { display: grid; grid-template-columns: 36px minmax(0, 1fr); gap: 10px; padding: 8px 0; max-width: 860px; }
@@ -122,7 +123,7 @@ def _block(block: Mapping[str, Any]) -> str:
 
 
 def _button(element: Mapping[str, Any]) -> str:
-    label = page.escape(element["text"]["text"])
+    label = page.escape(mrkdwn.unescape(element["text"]["text"]))
     if "url" in element:
         return f'<a class="button" href="{page.escape(element["url"])}">{label}</a>'
     return f'<span class="button">{label}</span>'
@@ -131,11 +132,11 @@ def _button(element: Mapping[str, Any]) -> str:
 def _text(text: Mapping[str, Any]) -> str:
     if text["type"] == "mrkdwn":
         return mrkdwn.to_html(text["text"])
-    return page.escape(text["text"])
+    return page.escape(mrkdwn.unescape(text["text"]))
 
 
 def _plain_text(text: Mapping[str, Any]) -> str:
-    return mrkdwn.plain(text["text"]) if text["type"] == "mrkdwn" else str(text["text"])
+    return mrkdwn.plain(text["text"]) if text["type"] == "mrkdwn" else mrkdwn.unescape(text["text"])
 
 
 def _plain_block(block: Mapping[str, Any]) -> list[str]:

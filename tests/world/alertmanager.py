@@ -44,7 +44,11 @@ async def run(
     address = f"127.0.0.1:{port or ports.free()}"
     program, cwd = unpacked.startable(parts.alertmanager)
     started = await process.start(
-        *_command(program, config_path, folder, address, cluster_address, peers),
+        program,
+        *_files(config_path=config_path, folder=folder),
+        f"--web.listen-address={address}",
+        f"--cluster.listen-address={cluster_address}",
+        *(f"--cluster.peer={peer}" for peer in peers),
         name=f"Alertmanager of {parts.name}",
         url=f"http://{address}",
         log_path=folder / "alertmanager.log",
@@ -56,15 +60,6 @@ async def run(
         yield running
 
 
-def _command(
-    program: Path, config_path: Path, folder: Path, address: str, cluster_address: str, peers: Sequence[str]
-) -> list[str | Path]:
+def _files(*, config_path: Path, folder: Path) -> tuple[str, str]:
     # Absolute, because it may start in another folder.
-    return [
-        program,
-        f"--config.file={config_path.absolute()}",
-        f"--storage.path={folder.absolute() / 'alertmanager'}",
-        f"--web.listen-address={address}",
-        f"--cluster.listen-address={cluster_address}",
-        *(f"--cluster.peer={peer}" for peer in peers),
-    ]
+    return f"--config.file={config_path.absolute()}", f"--storage.path={folder.absolute() / 'alertmanager'}"

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from tests.world import process
 
+# Where pip puts it: beside the interpreter of the environment that this runs in.
+CONSOLE_SCRIPT = Path(sys.executable).with_name("phantommesh-alerts")
+
 _LISTENING = re.compile(rb"listening on (http://[0-9.]+:[0-9]+)")
 _READY_SECONDS = 20.0
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024
@@ -29,11 +32,13 @@ class Service:
         config_path: Path | None = None,
         options: tuple[str, ...] = (),
         port: int = 0,
+        executable: Path = CONSOLE_SCRIPT,
     ) -> None:
         self.state_dir = state_dir
         self.env = dict(env)
         self.config_path = config_path
         self.options = options
+        self.executable = executable
         self.log_path = state_dir.with_name(f"{state_dir.name}.log")
         self.url = f"http://127.0.0.1:{port}"
         self._program: process.Program | None = None
@@ -105,11 +110,10 @@ class Service:
         return self.log_path.read_text(errors="replace")
 
     def _command(self) -> list[str | Path]:
-        executable = Path(sys.executable).with_name("phantommesh-alerts")
         config: list[str | Path] = [] if self.config_path is None else ["--config", self.config_path]
         listen = self.url.removeprefix("http://")
         return [
-            executable, "serve", *config, "--listen", listen, "--state-dir", self.state_dir, *self.options,
+            self.executable, "serve", *config, "--listen", listen, "--state-dir", self.state_dir, *self.options,
         ]  # fmt: skip
 
     async def _follow(self, child: asyncio.subprocess.Process, listening: asyncio.Future[str]) -> None:
@@ -148,9 +152,17 @@ async def run(
     config_path: Path | None = None,
     options: tuple[str, ...] = (),
     port: int = 0,
+    executable: Path = CONSOLE_SCRIPT,
 ) -> AsyncIterator[Service]:
     """A service that is ready. It may be killed and restarted inside; in the end it is stopped if it runs."""
-    service = Service(state_dir=state_dir, env=env, config_path=config_path, options=options, port=port)
+    service = Service(
+        state_dir=state_dir,
+        env=env,
+        config_path=config_path,
+        options=options,
+        port=port,
+        executable=executable,
+    )
     await service.start()
     try:
         yield service

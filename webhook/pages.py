@@ -1,0 +1,182 @@
+"""The pages that links lead to: what is open and who was told, one incident, a runbook."""
+
+import asyncio
+import base64
+import difflib
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import resources
+
+import jinja2
+import markupsafe
+from aiohttp import web
+
+from routing import ledger, message, wording
+from webhook import markdown, shown
+from webhook.store import contract
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_MOST_OPEN = 200
+_MOST_CLOSED = 20
+_STORE_SECONDS = 5.0
+_SILENT_SECONDS = 180
+_SIMILAR = 0.5
+
+_STYLE = resources.files("webhook").joinpath("templates/style.css").read_text(encoding="utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A destination's health."""
+
+    waiting: int
+    failing: bool
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the pages need of the configuration and of what runs.
+
+    Attributes:
+        runbooks: Markdown by name.
+        surroundings: where links lead.
+        lanes: by destination.
+    """
+
+    runbooks: message.Runbooks
+    surroundings: message.Surroundings
+    lanes: Mapping[str, Lane] = field(default_factory=dict)
+
+
+def routes(
+    *, store: contract.Store, view: Callable[[], View], clock: Callable[[], datetime]
+) -> Mapping[str, Handler]:
+    """The pages' handlers by their path."""
+    pages = _Pages(store, view, clock)
+    return {
+        "/": pages.guarded(pages.overview),
+        "/incidents/{id}": pages.guarded(pages.incident),
+        "/runbooks/{name}": pages.runbook,
+    }
+
+
+class _Pages:
+    def __init__(
+        self, store: contract.Store, view: Callable[[], View], clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._view = view
+        self._clock = clock
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("webhook"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals["style"] = markupsafe.Markup(_STYLE)  # noqa: S704 - our own file
+        self._templates.filters |= {"plural": wording.plural, "clean": wording.line}
+
+    def _render(self, template: str, *, status: int = 200, **shows: object) -> web.Response:
+        now = self._clock()
+        text = self._templates.get_template(template).render(
+            now=now,
+            ago=lambda at: wording.duration(now - at),
+            instant=wording.instant,
+            duration=wording.duration,
+            **shows,
+        )
+        return web.Response(
+            status=status, text=text, content_type="text/html", headers={"Content-Security-Policy": _POLICY}
+        )
+
+    def _problem(self, status: int, title: str, text: str, suggestions: Mapping[str, str]) -> web.Response:
+        return self._render("problem.html", status=status, title=title, text=text, suggestions=suggestions)
+
+    def guarded(self, page: Handler) -> Handler:
+        """The page, or one that says why there is none while the store does not answer."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            try:
+                async with asyncio.timeout(_STORE_SECONDS):
+                    return await page(request)
+            except (ledger.Unavailable, TimeoutError) as error:
+                response = self._problem(
+                    503,
+                    "The record cannot be read now",
+                    "The incidents are not lost. Messages are answered with 503 until they can be recorded, and "
+                    f"Alertmanager keeps them and comes again. The reason: {error or 'it takes too long'}.",
+                    {"Try again": "/"},
+                )
+                response.headers["Retry-After"] = "2"
+                return response
+
+        return handler
+
+    async def overview(self, _request: web.Request) -> web.Response:
+        """What is open, what was closed lately, and who was told."""
+        view = self._view()
+        is_open = await self._store.open_incidents(_MOST_OPEN)
+        closed = await self._store.recent_incidents(_MOST_CLOSED)
+        counts = await self._store.counts()
+        sources = await self._store.sources()
+        now = self._clock()
+        return self._render(
+            "overview.html",
+            open=[shown.card(one, surroundings=view.surroundings, pages=view.runbooks) for one in is_open],
+            closed=[shown.card(one, surroundings=view.surroundings, pages=view.runbooks) for one in closed],
+            counts={tier.name: count for tier, count in sorted(counts.open_incidents.items()) if count},
+            sources=[
+                (source, at, (now - at).total_seconds() > _SILENT_SECONDS)
+                for source, at in sorted(sources.items())
+            ],
+            lanes=view.lanes,
+        )
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """One incident: what to do first, its alerts, who was told, its history."""
+        view = self._view()
+        asked = request.match_info["id"]
+        situation = (await self._store.situations([asked])).get(asked)
+        if situation is None:
+            return self._problem(
+                404,
+                "No such incident",
+                "It is not on record: the link may be cut, or the incident closed so long ago that it is not kept.",
+                {"What is open now": "/"},
+            )
+        return self._render(
+            "incident.html",
+            card=shown.card(situation, surroundings=view.surroundings, pages=view.runbooks),
+            episodes=await self._store.episodes(asked),
+        )
+
+    async def runbook(self, request: web.Request) -> web.Response:
+        """A runbook; `?namespace=...&service=...` fills its commands. It needs no store."""
+        pages = self._view().runbooks
+        name = request.match_info["name"]
+        if name not in pages:
+            near = difflib.get_close_matches(name, pages, n=5, cutoff=_SIMILAR) or sorted(pages)
+            return self._problem(
+                404,
+                "No such runbook",
+                "There is no runbook of this name. These are here:",
+                {one: f"/runbooks/{one}" for one in near} | {"What is open now": "/"},
+            )
+        labels = dict(request.query)
+        page = markdown.render(pages[name], labels=labels, names=pages.keys())
+        return self._render(
+            "runbook.html",
+            title=page.title or name,
+            body=markupsafe.Markup(page.html),  # noqa: S704 - rendered without the author's HTML
+            labels=labels,
+        )

@@ -1,0 +1,115 @@
+"""The HTTP face: what is found where, and what holds for every answer (PRODUCT: HTTP)."""
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
+
+from aiohttp import web
+
+from webhook import answers, auth, endpoint, health, pages, receive
+from webhook.store import contract
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+
+_HEADERS = {
+    "Server": "phantommesh-alerts",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build(
+    *,
+    store: contract.Store,
+    wake: Callable[[Collection[str]], object],
+    reload: health.Reload,
+    readiness: health.Readiness,
+    access: Callable[[], auth.Access],
+    view: Callable[[], pages.View],
+    metrics: Handler,
+    answered: Callable[[receive.Answered], object],
+    clock: Callable[[], datetime],
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> web.Application:
+    """The application, ready to be served.
+
+    Args:
+        store: where messages go, and what the pages show.
+        wake: is given the ids of incidents that a message changed, after the commit.
+        reload: reads the configuration anew.
+        readiness: whether the store takes commits.
+        access: the token, and what else is behind it; asked at each request.
+        view: what the pages need of the configuration; asked at each request.
+        metrics: answers `GET /metrics` (`webhook.metrics.Metrics.handler`).
+        answered: hears of every answer of the webhook.
+        clock: the present, in UTC.
+        max_body_bytes: of a message; more is answered with 413.
+    """
+    intake = receive.Intake(store=store, wake=wake, clock=clock)
+    webhook = endpoint.Endpoint(
+        access=access, intake=intake, answered=answered, max_body_bytes=max_body_bytes
+    )
+    app = web.Application(middlewares=[_refuse_in_one_shape])
+    app.on_response_prepare.append(_add_headers)
+    routes = app.router
+    routes.add_route("*", "/webhook/alertmanager", webhook.answer, expect_handler=webhook.expect)
+    routes.add_get("/-/healthy", health.healthy)
+    routes.add_get("/-/ready", health.ready(readiness))
+    routes.add_route("*", "/-/reload", _closed_if(access, _always, _reloads(health.reloading(reload))))
+    routes.add_get("/metrics", _closed_if(access, lambda asked: asked.metrics_closed, metrics))
+    for path, page in pages.routes(store=store, view=view, clock=clock).items():
+        routes.add_get(path, _closed_if(access, lambda asked: asked.pages_closed, page))
+    return app
+
+
+def _always(_access: auth.Access) -> bool:
+    return True
+
+
+def _closed_if(
+    access: Callable[[], auth.Access], closed: Callable[[auth.Access], bool], handler: Handler
+) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        asked = access()
+        if closed(asked) and not asked.allows(request.headers.get("Authorization")):
+            return answers.unauthorized()
+        return await handler(request)
+
+    return guarded
+
+
+def _reloads(handler: Handler) -> Handler:
+    async def only_posted(request: web.Request) -> web.StreamResponse:
+        if request.method not in ("POST", "PUT"):
+            return answers.wrong_method("POST", "PUT")
+        return await handler(request)
+
+    return only_posted
+
+
+@web.middleware
+async def _refuse_in_one_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as wrong:
+        return answers.wrong_method(*sorted(wrong.allowed_methods))
+    except web.HTTPNotFound:
+        return answers.refusal(404, f"there is nothing at {request.path}")
+    except web.HTTPException:
+        raise
+    except ConnectionError:
+        raise  # the client left; aiohttp knows
+    except Exception:  # noqa: BLE001 - the edge of the process
+        # An answer in place of a torn connection, and the trace in the log.
+        _log.exception("failed to answer", extra={"method": request.method, "path": request.path})
+        return answers.refusal(500, "internal error; the log has more")
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)

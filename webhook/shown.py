@@ -1,0 +1,164 @@
+"""What a page says of an incident: plain words and numbers, made from the record. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+from routing import message, model, runbooks, wording
+
+_LONGEST_TEXT = 2_000
+_LONGEST_QUERY = 1_500
+_MOST_ALERTS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one destination was told.
+
+    Attributes:
+        state: one word: told, waiting, failing, refused.
+        words: what that means here, as a sentence.
+        at: of the last receipt.
+    """
+
+    destination: str
+    state: str
+    words: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One alert."""
+
+    state: str
+    summary: str
+    description: str
+    labels: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime | None
+    moved_to: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One incident.
+
+    Attributes:
+        tier: P1, P2 or P3.
+        lines: its alerts, firing ones first.
+        hidden: how many alerts are not among the lines.
+        runbook: path and query of its runbook here, "" where there is none.
+        advice: what to do first.
+        notes: facts for people.
+    """
+
+    id: str
+    tier: str
+    title: str
+    open: bool
+    opened_at: datetime
+    resolved_at: datetime | None
+    episode: int
+    lines: tuple[Line, ...]
+    firing: int
+    hidden: int
+    told: tuple[Told, ...]
+    links: message.Links
+    runbook: str
+    advice: message.Advice | None
+    notes: tuple[str, ...]
+
+
+def card(situation: model.Situation, *, surroundings: message.Surroundings, pages: message.Runbooks) -> Card:
+    """What a page says of this incident."""
+    incident = situation.incident
+    composed = message.compose(incident, _as_it_is(incident), surroundings=surroundings, runbooks=pages)
+    alerts = composed.shown_alerts
+    first = alerts[0] if alerts else None
+    return Card(
+        id=incident.id,
+        tier=incident.priority.name,
+        title=composed.title.partition("] ")[2],
+        open=incident.open,
+        opened_at=incident.opened_at,
+        resolved_at=incident.resolved_at,
+        episode=incident.episode,
+        lines=tuple(_line(alert) for alert in alerts[:_MOST_ALERTS]),
+        firing=len(incident.firing),
+        hidden=max(0, len(alerts) - _MOST_ALERTS),
+        told=tuple(_told(incident, each) for _, each in sorted(situation.deliveries.items())),
+        links=composed.links,
+        runbook=_runbook(first, pages) if first else "",
+        advice=composed.advice,
+        notes=composed.notes,
+    )
+
+
+def _as_it_is(incident: model.Incident) -> model.Step:
+    firing = frozenset(alert.fingerprint for alert in incident.firing)
+    return model.Step(
+        act=model.Act.OPEN if incident.open else model.Act.CLOSE,
+        reason=model.Reason.FIRED if incident.open else model.Reason.RESOLVED,
+        shows=model.Shown(episode=incident.episode, firing=firing, priority=incident.priority),
+        resolved=frozenset(
+            alert.fingerprint for alert in incident.alerts.values() if alert.episode == incident.episode
+        )
+        - firing,
+    )
+
+
+def _line(alert: model.Alert) -> Line:
+    held = alert.status is model.AlertStatus.FIRING and not alert.fires
+    return Line(
+        state="held" if held else alert.status.value,
+        summary=wording.short(alert.annotations.get("summary", ""), _LONGEST_TEXT),
+        description=wording.block(alert.annotations.get("description", ""), _LONGEST_TEXT),
+        labels={
+            wording.short(name, _LONGEST_TEXT): wording.short(value, _LONGEST_TEXT)
+            for name, value in sorted(alert.labels.items())
+        },
+        starts_at=alert.starts_at,
+        ends_at=alert.ends_at,
+        moved_to=alert.moved_to,
+    )
+
+
+def _told(incident: model.Incident, delivery: model.Delivery) -> Told:
+    state, words = _in_words(incident, delivery)
+    return Told(destination=delivery.destination, state=state, words=words, at=delivery.shown_at)
+
+
+def _in_words(incident: model.Incident, delivery: model.Delivery) -> tuple[str, str]:
+    error = wording.short(delivery.last_error, _LONGEST_TEXT)
+    if delivery.dead is not None:
+        return "refused", f"refused for good: {error}"
+    if delivery.attempts:
+        return "failing", f"{wording.plural(delivery.attempts, 'try')} failed, goes on trying: {error}"
+    if delivery.shown is None:
+        return "waiting", "not told yet"
+    return _behind(incident, delivery.shown, delivery.intent) or (
+        "told",
+        "told that it fires" if incident.open else "told that it is resolved",
+    )
+
+
+def _behind(
+    incident: model.Incident, seen: model.Shown, intent: model.Shown | None
+) -> tuple[str, str] | None:
+    """What the destination does not know yet, from what it shows."""
+    if not incident.open:
+        return ("waiting", "the resolve waits") if seen.firing else None
+    if not seen.firing or seen.episode != incident.episode:
+        return "waiting", "told of an earlier time, this one waits"
+    return None if intent is None else ("waiting", "told, a change is on its way")
+
+
+def _runbook(alert: model.Alert, pages: message.Runbooks) -> str:
+    name = runbooks.find(alert.labels, alert.annotations, pages.keys())
+    if name is None:
+        return ""
+    path = f"/runbooks/{quote(name, safe='')}"
+    query = urlencode(sorted(alert.labels.items()), errors="replace")
+    return f"{path}?{query}" if len(query) <= _LONGEST_QUERY else path

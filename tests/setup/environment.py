@@ -77,7 +77,7 @@ def _with_uv() -> bool:
 def _with_pip() -> str:
     if not _succeeds(str(PYTHON), "-m", "pip", "--version", quiet=True):
         _make_with_pip()
-    pip = (str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    pip = (str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check")
     if not _succeeds(*pip, "--require-hashes", "-r", str(LOCK)):
         raise Failed("pip could not install requirements-dev.lock (its own words are above)")
     if not _succeeds(*pip, "--no-deps", "--no-build-isolation", "-e", str(CHECKOUT)):
@@ -97,7 +97,7 @@ def _make_with_pip() -> None:
     except debian.Unavailable as error:
         raise Failed(f"this python3 has no pip, and Debian's could not be fetched: {error}") from error
     # A wheel runs where it lies, so it can install itself.
-    if not _succeeds(str(PYTHON), f"{wheel}/pip", "install", "-q", "--no-index", "--no-deps", str(wheel)):
+    if not _succeeds(str(PYTHON), f"{wheel}/pip", "install", "-qq", "--no-index", "--no-deps", str(wheel)):
         raise Failed(f"{wheel} could not be installed into {VENV}")
 
 

@@ -4,9 +4,11 @@ Exit status: 0, 1 (found something), 2 (used wrongly).
 """
 
 # ruff: noqa: PLC0415 - imports inside commands keep `check` from waiting for the server's libraries
+# ruff: noqa: D301 - \b is a character that click knows, so these docstrings must not be raw
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,6 +18,14 @@ _CONFIG = click.option(
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Routing configuration. Default: the packaged routing.yml.",
+)
+_STATE = click.option(
+    "--state-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("state"),
+    show_default=True,
+    help="Where the store is.",
 )
 _OUTPUT = click.option(
     "--output",
@@ -31,13 +41,91 @@ _OUTPUT = click.option(
     epilog="Exit status: 0, 1 (found something), 2 (used wrongly).",
 )
 def main() -> None:
-    r"""Get each PhantomMesh incident from Alertmanager to PagerDuty and Slack: once, in order and on time.
+    """Get each PhantomMesh incident from Alertmanager to PagerDuty and Slack: once, in order and on time.
 
     \b
     Examples:
       phantommesh-alerts check
+      phantommesh-alerts serve --dry-run --listen 127.0.0.1:9095
       phantommesh-alerts route test alertname=ServiceDown priority=P1
     """
+
+
+class _Address(click.ParamType[tuple[str, int]]):
+    """HOST:PORT, an IPv6 host in brackets."""
+
+    name = "address"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        host, colon, port = value.rpartition(":")
+        if not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+            self.fail(f"{value!r} is no address; write HOST:PORT, like 127.0.0.1:9095", param, ctx)
+        return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104 - as documented
+
+
+@main.command()
+@_CONFIG
+@click.option(
+    "--listen",
+    "address",
+    metavar="HOST:PORT",
+    type=_Address(),
+    default="0.0.0.0:9095",
+    show_default=True,
+    help="Where Alertmanager posts and people look.",
+)
+@_STATE
+@click.option("--dry-run", is_flag=True, help="Send nothing at all; print what would be sent.")
+@click.option("--allow-anonymous", is_flag=True, help="Let anybody post who reaches the port.")
+@click.option(
+    "--log-format", "log_style", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.pass_context
+def serve(
+    context: click.Context,
+    *,
+    config_file: Path | None,
+    address: tuple[str, int],
+    state_dir: Path,
+    dry_run: bool,
+    allow_anonymous: bool,
+    log_style: Literal["text", "json"],
+) -> None:
+    """Receive from Alertmanager and tell PagerDuty and Slack, until SIGTERM.
+
+    SIGHUP, or POST /-/reload, loads the configuration anew; one with faults is refused.
+
+    \b
+    Examples:
+      phantommesh-alerts serve
+      phantommesh-alerts serve --config routing.yml --listen 127.0.0.1:9095 --state-dir /var/lib/phantommesh-alerts
+      phantommesh-alerts serve --dry-run --listen 127.0.0.1:9095
+    """
+    import asyncio
+
+    from webhook import app, config
+    from webhook.store import contract
+
+    host, port = address
+    options = app.Options(
+        config_file=config_file,
+        host=host,
+        port=port,
+        state_dir=state_dir,
+        dry_run=dry_run,
+        allow_anonymous=allow_anonymous,
+        log_style=log_style,
+    )
+    try:
+        asyncio.run(app.serve(options))
+    except (config.ConfigFaults, app.Unsafe, contract.StoreRefused) as refusal:
+        click.echo(str(refusal), err=True)
+        context.exit(1)
+    except OSError as error:
+        click.echo(f"cannot listen on {host}:{port}: {error.strerror}", err=True)
+        context.exit(1)
 
 
 @main.command()
@@ -67,12 +155,23 @@ def version(output: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Alertmanager's configuration, to be checked too.",
 )
+@click.option(
+    "--rules",
+    "rules_folder",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with *.rules.yml and runbooks/. Default: the packaged rules.",
+)
 @_OUTPUT
 @click.pass_context
 def check(
-    context: click.Context, config_file: Path | None, alertmanager_file: Path | None, output: str
+    context: click.Context,
+    config_file: Path | None,
+    alertmanager_file: Path | None,
+    rules_folder: Path | None,
+    output: str,
 ) -> None:
-    r"""Check configuration, rules and runbooks together.
+    """Check configuration, rules and runbooks together.
 
     Every fault is told as FILE:LINE. What is dry, because its secret is not set, is a note and no fault.
 
@@ -85,7 +184,9 @@ def check(
     from webhook import rulefiles
 
     found = checking.findings(
-        config_file=config_file, rules_folder=rulefiles.folder(), alertmanager_file=alertmanager_file
+        config_file=config_file,
+        rules_folder=rules_folder or rulefiles.folder(),
+        alertmanager_file=alertmanager_file,
     )
     errors = [finding for finding in found if finding.severity is checking.Severity.ERROR]
     if output == "json":
@@ -108,7 +209,7 @@ def route() -> None:
 @_OUTPUT
 @click.pass_context
 def route_test(context: click.Context, words: tuple[str, ...], config_file: Path | None, output: str) -> None:
-    r"""Say where an alert with these labels would go, and why.
+    """Say where an alert with these labels would go, and why.
 
     The exit status is 1 when it would go nowhere.
 

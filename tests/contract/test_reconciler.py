@@ -174,8 +174,8 @@ async def test_nothing_is_told_twice_by_a_restart(rig: Rig) -> None:
         await rig.places["pager"].until(1)
         await rig.places["channel"].until(1)
         await rig.quiet()
+    await rig.store.wake_open(datetime.now(UTC))
     async with rig.run():
-        await rig.store.wake_open(datetime.now(UTC))
         await rig.quiet()
     assert [len(place.told) for place in rig.places.values()] == [1, 1]
 

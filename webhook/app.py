@@ -1,0 +1,256 @@
+"""Build, start, address, stop: wires everything, and owns the one tree of tasks.
+
+The order of an end: no new connections, requests under way are answered, sends under way are recorded, the store
+is closed. All of it within 20 s of SIGTERM (PRODUCT: HTTP).
+"""
+
+import asyncio
+import hashlib
+import ipaddress
+import logging
+import signal
+import sqlite3
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from aiohttp import web
+
+from routing import events, ledger
+from webhook import auth, config, delivering, health, logs, metrics, pages, rulefiles, server
+from webhook.store import contract, sqlite
+
+_ANSWER_SECONDS = 5.0
+_LAST_SENDS_SECONDS = 8.0
+_UPKEEP_SECONDS = 3600.0
+_MEASURE_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Unsafe(Exception):
+    """The configuration is right, and serving it would break a promise; the text says how to allow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `serve` was told on its command line."""
+
+    config_file: Path | None
+    host: str
+    port: int
+    state_dir: Path
+    dry_run: bool
+    allow_anonymous: bool
+    log_style: logs.Style
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        config.ConfigFaults: the configuration cannot be used.
+        Unsafe: nobody would be paged, or anybody could post.
+        webhook.store.contract.StoreRefused: the store must not be used as it is.
+        OSError: the address cannot be listened on.
+    """
+    secrets = logs.Secrets()
+    logs.setup(style=options.log_style, secrets=secrets)
+    settings = await asyncio.to_thread(config.load, options.config_file)
+    _refuse_unsafe(settings, options)
+    store = await sqlite.open_store(options.state_dir)
+    try:
+        await _Service(options, store, secrets).run(settings)
+    finally:
+        await store.close()
+
+
+def _refuse_unsafe(settings: config.Settings, options: Options) -> None:
+    if not settings.live_paging_destinations and not options.dry_run:
+        raise Unsafe(
+            "no P1 could page anyone: set PAGERDUTY_SERVICE_KEY (or PAGERDUTY_SERVICE_KEY_FILE), "
+            "or try it out with --dry-run, which sends nothing and prints everything"
+        )
+    if settings.webhook_token is None and not options.allow_anonymous and not _is_loopback(options.host):
+        raise Unsafe(
+            f"anybody who reaches {options.host}:{options.port} could post alerts: set WEBHOOK_TOKEN "
+            "(or WEBHOOK_TOKEN_FILE), listen on 127.0.0.1, or allow it with --allow-anonymous"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Service:
+    """One run of the service: the configuration in force, and what works by it."""
+
+    def __init__(self, options: Options, store: contract.Store, secrets: logs.Secrets) -> None:
+        self._options = options
+        self._store = store
+        self._secrets = secrets
+        self._metrics = metrics.Metrics(
+            version=metadata.version("phantommesh-alerts"), sqlite_version=sqlite3.sqlite_version
+        )
+        self._narrator = logs.Narrator()
+        self._runbooks = rulefiles.runbooks()
+        self._delivering = delivering.Delivering(
+            store=store, runbooks=self._runbooks, emit=self._emit, dry_run=options.dry_run, clock=_now
+        )
+        self._reloading = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._settings: config.Settings | None = None
+
+    async def run(self, settings: config.Settings) -> None:
+        await self._use(settings)
+        runner = web.AppRunner(self._application(settings), access_log=None, shutdown_timeout=_ANSWER_SECONDS)
+        await runner.setup()
+        try:
+            site = web.TCPSite(
+                runner, self._options.host, self._options.port, ssl_context=_ssl_context(settings)
+            )
+            await site.start()
+            _announce(runner, tls=settings.tls is not None)
+            async with asyncio.TaskGroup() as tasks:
+                self._on_signals(tasks)
+                work = [
+                    tasks.create_task(self._upkeep(), name="upkeep"),
+                    tasks.create_task(self._measure(), name="measure"),
+                ]
+                deliver = tasks.create_task(self._delivering.run(), name="deliver")
+                await self._stopping.wait()
+                _log.info("stopping")
+                await runner.cleanup()
+                for task in work:
+                    task.cancel()
+                self._delivering.stop()
+                await asyncio.wait([deliver], timeout=_LAST_SENDS_SECONDS)
+                deliver.cancel()
+        finally:
+            await runner.cleanup()
+
+    def _application(self, settings: config.Settings) -> web.Application:
+        readiness = health.Readiness(self._store)
+        return server.build(
+            store=self._store,
+            wake=self._delivering.wake,
+            reload=self._reload,
+            readiness=readiness,
+            access=self._access,
+            view=self._view,
+            metrics=self._metrics.handler(store=self._store, readiness=readiness),
+            answered=self._metrics.answered,
+            clock=_now,
+            max_body_bytes=settings.max_body_bytes,
+        )
+
+    def _in_force(self) -> config.Settings:
+        assert self._settings is not None, "set before anything is served"
+        return self._settings
+
+    def _access(self) -> auth.Access:
+        settings = self._in_force()
+        return auth.Access(
+            token=settings.webhook_token.reveal() if settings.webhook_token else "",
+            pages_closed=not settings.access.pages_open,
+            metrics_closed=not settings.access.metrics_open,
+        )
+
+    def _view(self) -> pages.View:
+        return pages.View(
+            runbooks=self._runbooks,
+            surroundings=self._in_force().surroundings,
+            lanes={
+                name: pages.Lane(waiting=len(lane), failing=lane.failing, suspended=lane.suspended)
+                for name, lane in self._delivering.lanes().items()
+            },
+        )
+
+    async def _use(self, settings: config.Settings) -> None:
+        self._secrets.replace(_secret_values(settings))
+        self._settings = settings
+        await self._delivering.take(settings)
+        self._metrics.know(self._delivering.names)
+        self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=_now())
+
+    async def _reload(self) -> Sequence[str]:
+        """Read the configuration anew; returns its faults. With any, the one in force stays."""
+        async with self._reloading:
+            try:
+                settings = await asyncio.to_thread(config.load, self._options.config_file)
+                _refuse_unsafe(settings, self._options)
+                await self._delivering.check(settings)
+                await self._use(settings)
+            except config.ConfigFaults as refusal:
+                faults: Sequence[str] = [str(fault) for fault in refusal.faults]
+            except (Unsafe, delivering.Stranded, ledger.Unavailable) as refusal:
+                faults = str(refusal).splitlines()
+            else:
+                _log.info("configuration reloaded")
+                return ()
+            self._metrics.reload_failed()
+            for fault in faults:
+                _log.error("configuration refused, the one in force stays", extra={"fault": fault})
+            return faults
+
+    def _emit(self, event: events.Event) -> None:
+        self._metrics.listen(event)
+        self._narrator.listen(event)
+
+    def _on_signals(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stop, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(self._reload(), name="reload"))
+
+    async def _upkeep(self) -> None:
+        """Remove what is past its retention, at the start and then every hour."""
+        while True:
+            try:
+                removed = await self._store.prune(self._in_force().retention, _now())
+            except ledger.Unavailable as trouble:
+                _log.warning("upkeep has to wait", extra={"error": str(trouble)})
+            else:
+                _log.debug("upkeep done", extra={"removed": removed})
+            await asyncio.sleep(_UPKEEP_SECONDS)
+
+    async def _measure(self) -> None:
+        while True:
+            for name, lane in self._delivering.lanes().items():
+                oldest = lane.oldest()
+                self._metrics.undelivered(name, (_now() - oldest).total_seconds() if oldest else 0.0)
+            await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _secret_values(settings: config.Settings) -> Sequence[str]:
+    secrets = [settings.webhook_token]
+    for entry in settings.destinations.values():
+        match entry:
+            case config.PagerDuty(routing_key=secret) | config.Slack(webhook=secret):
+                secrets.append(secret)
+    return [secret.reveal() for secret in secrets if secret is not None]
+
+
+def _ssl_context(settings: config.Settings) -> ssl.SSLContext | None:
+    if settings.tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls.cert, settings.tls.key)
+    return context
+
+
+def _announce(runner: web.AppRunner, *, tls: bool) -> None:
+    for address in runner.addresses:
+        host, port = address[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("listening on %s://%s:%d", "https" if tls else "http", shown, port)

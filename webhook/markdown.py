@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -42,9 +43,8 @@ def render(markdown: str, *, labels: model.Labels, names: Collection[str]) -> Pa
             token.attrSet("id", _anchor(text, met))
         # Alignment comes as a style attribute, which the page's policy forbids.
         token.attrs.pop("style", None)
-        _adapt(token, labels, names)
-        for child in token.children or []:
-            _adapt(child, labels, names)
+        for each in (token, *(token.children or ())):
+            _adapt(each, labels, names)
     return Page(title=title, html=_markdown.renderer.render(tokens, _markdown.options, {}))
 
 
@@ -65,12 +65,16 @@ def _anchor(heading: str, met: set[str]) -> str:
 
 def _adapt(token: Token, labels: model.Labels, names: Collection[str]) -> None:
     if token.type == "link_open":
-        token.attrSet("href", _target(str(token.attrGet("href") or ""), names))
+        token.attrSet("href", _target(str(token.attrGet("href") or ""), labels, names))
         token.attrSet("rel", "noreferrer")
     if labels and token.type in ("fence", "code_block", "code_inline"):
         token.content = runbooks.fill(token.content, labels)
 
 
-def _target(href: str, names: Collection[str]) -> str:
+def _target(href: str, labels: model.Labels, names: Collection[str]) -> str:
     other = _OTHER_PAGE.fullmatch(href)
-    return f"/runbooks/{other[1]}{other[2] or ''}" if other and other[1] in names else href
+    if not other or other[1] not in names:
+        return href
+    # The next page's commands want the same names filled in.
+    query = f"?{urlencode(labels, errors='replace')}" if labels else ""
+    return f"/runbooks/{other[1]}{query}{other[2] or ''}"

@@ -1,6 +1,7 @@
 """What a page says of an incident: plain words and numbers, made from the record. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlencode
@@ -8,6 +9,7 @@ from urllib.parse import quote, urlencode
 from routing import message, model, runbooks, wording
 
 _LONGEST_TEXT = 2_000
+_LONGEST_SUMMARY = 240
 _LONGEST_QUERY = 1_500
 _MOST_ALERTS = 100
 
@@ -47,6 +49,7 @@ class Card:
 
     Attributes:
         tier: P1, P2 or P3.
+        summaries: what its alerts say, each once, with how many say so.
         lines: its alerts, firing ones first.
         hidden: how many alerts are not among the lines.
         runbook: path and query of its runbook here, "" where there is none.
@@ -61,6 +64,7 @@ class Card:
     opened_at: datetime
     resolved_at: datetime | None
     episode: int
+    summaries: Mapping[str, int]
     lines: tuple[Line, ...]
     firing: int
     hidden: int
@@ -85,6 +89,7 @@ def card(situation: model.Situation, *, surroundings: message.Surroundings, page
         opened_at=incident.opened_at,
         resolved_at=incident.resolved_at,
         episode=incident.episode,
+        summaries=_summaries(incident.firing or alerts),
         lines=tuple(_line(alert) for alert in alerts[:_MOST_ALERTS]),
         firing=len(incident.firing),
         hidden=max(0, len(alerts) - _MOST_ALERTS),
@@ -107,6 +112,11 @@ def _as_it_is(incident: model.Incident) -> model.Step:
         )
         - firing,
     )
+
+
+def _summaries(alerts: Sequence[model.Alert]) -> Mapping[str, int]:
+    texts = (alert.annotations.get("summary") or alert.annotations.get("description", "") for alert in alerts)
+    return Counter(wording.short(text, _LONGEST_SUMMARY) for text in texts)
 
 
 def _line(alert: model.Alert) -> Line:
@@ -133,14 +143,14 @@ def _told(incident: model.Incident, delivery: model.Delivery) -> Told:
 def _in_words(incident: model.Incident, delivery: model.Delivery) -> tuple[str, str]:
     error = wording.short(delivery.last_error, _LONGEST_TEXT)
     if delivery.dead is not None:
-        return "refused", f"refused for good: {error}"
+        return "refused", f"for good: {error}"
     if delivery.attempts:
         return "failing", f"{wording.plural(delivery.attempts, 'try')} failed, goes on trying: {error}"
     if delivery.shown is None:
         return "waiting", "not told yet"
     return _behind(incident, delivery.shown, delivery.intent) or (
         "told",
-        "told that it fires" if incident.open else "told that it is resolved",
+        "it shows as firing" if incident.open else "it shows as resolved",
     )
 
 
@@ -149,10 +159,10 @@ def _behind(
 ) -> tuple[str, str] | None:
     """What the destination does not know yet, from what it shows."""
     if not incident.open:
-        return ("waiting", "the resolve waits") if seen.firing else None
+        return ("waiting", "it shows as firing, the resolve waits") if seen.firing else None
     if not seen.firing or seen.episode != incident.episode:
-        return "waiting", "told of an earlier time, this one waits"
-    return None if intent is None else ("waiting", "told, a change is on its way")
+        return "waiting", "it shows an earlier time, this one waits"
+    return None if intent is None else ("waiting", "it shows as firing, a change is on its way")
 
 
 def _runbook(alert: model.Alert, pages: message.Runbooks) -> str:

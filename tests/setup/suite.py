@@ -15,7 +15,8 @@ from typing import Any
 from tests.parts import CHECKOUT
 from tests.setup.environment import VENV
 
-OUTCOMES = CHECKOUT / ".cache" / "outcomes.json"
+# Two test runs in one checkout must not read each other's outcomes.
+OUTCOMES = CHECKOUT / ".cache" / f"outcomes.{os.getpid()}.json"
 NO_TESTS_COLLECTED = 5
 
 
@@ -76,7 +77,6 @@ def _pytest(summary: Summary, arguments: list[str], *, parts_required: bool) -> 
     print("\n── pytest", flush=True)
     started = time.monotonic()
     OUTCOMES.parent.mkdir(exist_ok=True)
-    OUTCOMES.unlink(missing_ok=True)
     plugin = ["-p", "tests.setup.outcomes", f"--outcomes={OUTCOMES}"]
     command = [f"{VENV}/bin/python", "-m", "pytest", *plugin, *arguments]
     status = subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False).returncode
@@ -84,6 +84,7 @@ def _pytest(summary: Summary, arguments: list[str], *, parts_required: bool) -> 
         summary.failed.append(f"pytest did not come to its end (status {status})")
         return
     outcomes: dict[str, Any] = json.loads(OUTCOMES.read_text(encoding="utf-8"))
+    OUTCOMES.unlink()
     ran = outcomes["passed"] + len(outcomes["failed"])
     summary.ran.append(f"pytest: {ran} tests ({time.monotonic() - started:.1f} s)")
     summary.passed += outcomes["passed"]

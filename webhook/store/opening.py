@@ -22,6 +22,7 @@ LOCK = "phantommesh-alerts.lock"
 _APPLICATION_ID = 0x504D4131  # "PMA1"; `file` and PRAGMA application_id show whose database this is
 _MAGIC = b"SQLite format 3\0"
 _PRIVATE = 0o600
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READERS = 2
 _LOG_BYTES = 64 << 20
 """The write-ahead log is cut back to this after it has grown beyond it."""
@@ -75,6 +76,8 @@ def open_files(state_dir: Path) -> Files:
         )
     except BaseException as error:
         os.close(lock)
+        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _CORRUPT:
+            _refuse_corrupt(database, str(error), error)
         if isinstance(error, sqlite3.Error):
             _refuse(database, f"cannot be read or written: {error}", error)
         if isinstance(error, OSError):
@@ -150,7 +153,7 @@ def _examine(database: Path) -> None:
         for table in (*_CHECKED_TABLES, *(_BULKY_TABLES if whole else ())):
             (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
             if verdict != "ok":
-                _refuse(database, f"is corrupt ({verdict}); move it away, or restore it from a backup")
+                _refuse_corrupt(database, verdict)
 
 
 @contextlib.contextmanager
@@ -211,6 +214,10 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _refuse_corrupt(database: Path, how: str, cause: BaseException | None = None) -> NoReturn:
+    _refuse(database, f"is corrupt ({how}); move it away, or restore it from a backup", cause)
 
 
 def _refuse(path: Path, why: str, cause: BaseException | None = None) -> NoReturn:

@@ -134,7 +134,7 @@ _KINDS: Mapping[type, str] = {
     str: "text",
     bool: "true or false",
     int: "a number",
-    float: "a number",
+    float: "a fraction",
     list: "a list",
     dict: "an object",
     type(None): "null",

@@ -177,7 +177,7 @@ class _Parser:
             return Unreadable(
                 f'"{token.text}" must stand in double quotes, as in name="a{token.text}b"', token.position
             )
-        return Unreadable(f"{expected}, found {token.text}", token.position)
+        return Unreadable(f'{expected}, found "{token.text}"', token.position)
 
 
 _ESCAPE = re.compile(r'\\(["\\n])')

@@ -84,6 +84,13 @@ def _error(file: Path, line: int | None, text: str) -> Finding:
     return Finding(file=str(file), line=line, severity=Severity.ERROR, text=text)
 
 
+def _unreadable(file: Path, error: OSError | strictyaml.Unreadable) -> Iterator[Finding]:
+    if isinstance(error, OSError):
+        yield _error(file, None, f"cannot be read: {error.strerror}")
+    else:
+        yield from (_error(file, fault.place.line, fault.text) for fault in error.faults)
+
+
 def _of_config(file: Path | None, environ: Mapping[str, str] | None) -> Iterator[Finding]:
     try:
         settings = config.load(file, environ)
@@ -95,7 +102,7 @@ def _of_config(file: Path | None, environ: Mapping[str, str] | None) -> Iterator
         for text in _notes_of(destination):
             yield Finding(file=settings.file, line=destination.line, severity=Severity.NOTE, text=text)
     if not settings.alertmanager_urls:
-        text = "ALERTMANAGER_URL is not set: resolves are believed at once, and silences are not seen"
+        text = "ALERTMANAGER_URL is not set: no resolve can be confirmed, so each of them passes at once"
         yield Finding(file="environment", line=None, severity=Severity.NOTE, text=text)
 
 
@@ -117,12 +124,10 @@ def _of_rules(folder: Path) -> Iterator[Finding]:
         yield _error(folder, None, "no rules here: there is no file like *.rules.yml")
     for file in files:
         try:
-            document = strictyaml.read(file.read_bytes())
-        except strictyaml.Unreadable as error:
-            yield from (_error(file, fault.place.line, fault.text) for fault in error.faults)
-            continue
-        for name, line in _alerts(document):
-            alerts.setdefault(name, (file, line))
+            for name, line in _alerts(strictyaml.read(file.read_bytes())):
+                alerts.setdefault(name, (file, line))
+        except (OSError, strictyaml.Unreadable) as error:
+            yield from _unreadable(file, error)
     pages = {page.stem: page for page in sorted((folder / "runbooks").glob("*.md"))}
     for name in sorted(alerts.keys() - pages.keys() - _WITHOUT_RUNBOOK):
         yield _error(*alerts[name], f"{name} has no runbook; write {folder / 'runbooks' / name}.md")
@@ -143,7 +148,12 @@ def _alerts(document: strictyaml.Document) -> Iterator[tuple[str, int]]:
 
 
 def _of_links(page: Path, pages: Mapping[str, Path]) -> Iterator[Finding]:
-    for number, line in enumerate(page.read_text("utf-8").splitlines(), start=1):
+    try:
+        text = page.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        yield _error(page, None, f"cannot be read: {error}")
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
         for link in _LINK.finditer(line):
             if link["page"].removesuffix(".md") not in pages:
                 hint = config_faults.did_you_mean(link["page"], [f"{name}.md" for name in pages])
@@ -153,8 +163,8 @@ def _of_links(page: Path, pages: Mapping[str, Path]) -> Iterator[Finding]:
 def _of_alertmanager(file: Path) -> Iterator[Finding]:
     try:
         document = strictyaml.read(file.read_bytes())
-    except strictyaml.Unreadable as error:
-        yield from (_error(file, fault.place.line, fault.text) for fault in error.faults)
+    except (OSError, strictyaml.Unreadable) as error:
+        yield from _unreadable(file, error)
         return
     match document.data:
         case {"route": dict() as root}:

@@ -280,9 +280,9 @@ class _Loading:
 
     def _events_url(self, path: strictyaml.Path, entry: Mapping[str, Any]) -> str:
         if "events_url" not in entry:
-            return self._variable("PAGERDUTY_EVENTS_URL", _events_base) or PAGERDUTY_EVENTS_URL
+            return self._variable("PAGERDUTY_EVENTS_URL", environment.events_base) or PAGERDUTY_EVENTS_URL
         try:
-            return _events_base(entry["events_url"])
+            return environment.events_base(entry["events_url"])
         except environment.Unusable as error:
             self._wrong((*path, "events_url"), str(error))
             return ""
@@ -309,7 +309,7 @@ class _Loading:
         return tuple(filter(None, self._variable(name, each).split(",")))
 
     def _database_file(self) -> str:
-        return self._variable("DATABASE_URL", _sqlite_file)
+        return self._variable("DATABASE_URL", environment.sqlite_file)
 
     def _route(
         self,
@@ -394,20 +394,3 @@ def _retention(entry: Mapping[str, int]) -> contract.Retention:
 
 def _days(entry: Mapping[str, int], name: str, default: timedelta) -> timedelta:
     return timedelta(days=entry[name]) if name in entry else default
-
-
-def _events_base(value: str) -> str:
-    base = environment.base_address(value)
-    if base.count("/") > 2:  # noqa: PLR2004 - the two of "https://"
-        raise environment.Unusable("must be a base without a path, /v2/enqueue is added to it")
-    return base
-
-
-def _sqlite_file(value: str) -> str:
-    if value.startswith(("postgresql:", "postgres:")):
-        raise environment.Unusable("names a PostgreSQL database; this version only keeps its state in SQLite")
-    scheme, _, name = value.partition(":///")
-    parts = Path(name).parts
-    if scheme != "sqlite" or not parts or Path(name).is_absolute() or ".." in parts:
-        raise environment.Unusable("must be like sqlite:///alerts.db, a file in the state directory")
-    return name

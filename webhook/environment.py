@@ -118,3 +118,30 @@ def base_address(value: str) -> str:
     if "@" in parts.netloc:
         raise Unusable("must not hold a password; people see this address in links")
     return value.rstrip("/")
+
+
+def events_base(value: str) -> str:
+    """Check the address of PagerDuty's Events API; returns it without a slash at its end.
+
+    Raises:
+        Unusable: saying what is wrong with it.
+    """
+    base = base_address(value)
+    if urllib.parse.urlsplit(base).path:
+        raise Unusable("must be a base without a path, /v2/enqueue is added to it")
+    return base
+
+
+def sqlite_file(value: str) -> str:
+    """The file that `sqlite:///FILE` names, relative to the state directory.
+
+    Raises:
+        Unusable: it names another kind of database, or a file outside.
+    """
+    if value.startswith(("postgresql:", "postgres:")):
+        raise Unusable("names a PostgreSQL database; this version only keeps its state in SQLite")
+    scheme, _, name = value.partition(":///")
+    path = Path(name)
+    if scheme != "sqlite" or not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise Unusable("must be like sqlite:///alerts.db, a file in the state directory")
+    return name

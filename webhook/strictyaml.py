@@ -127,6 +127,7 @@ _HINTS = (
     ("did not find expected key", "this line does not fit what stands above it; check the indentation"),
     ("expected <block end>", "this line does not fit what stands above it; check the indentation"),
     ("could not find expected ':'", 'a ":" is missing after this key'),
+    ("expected node content", "a value is missing here, or what was opened is never closed"),
     ("exceeded maximum nesting depth", _TOO_DEEP),
 )  # fmt: skip
 
@@ -168,7 +169,7 @@ _WORDS: Mapping[str, Any] = {
 _NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...] = (
     (re.compile(r"[-+]?[0-9]{1,400}"), int),
     (re.compile(r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}"), lambda text: int(text, 0)),
-    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    (re.compile(r"[-+]?(\.[0-9]{1,99}|[0-9]{1,99}(\.[0-9]{0,99})?)([eE][-+]?[0-9]{1,2})?"), float),
 )
 
 

@@ -128,6 +128,7 @@ def _while_open(
         act=model.Act.UPDATE if shown_before else model.Act.OPEN,
         reason=reason,
         shows=want.shows,
+        fired_times=1 if shown_before else _fired_times(delivery, want.episode, want.priority),
         joined=joined,
         resolved=resolved,
     )
@@ -141,9 +142,7 @@ def _after_closed(
     told: model.Shown | None,
 ) -> model.Step | None:
     """What follows where nothing is shown as open: never told, or told its end."""
-    first_due = delivery.since_episode if delivery else want.episode
-    last_told = told.episode if told else first_due - 1
-    fired_times = max(1, want.episode - last_told) if want.priority is model.Priority.P1 else 1
+    fired_times = _fired_times(delivery, want.episode, want.priority)
     if want.firing:
         added_later = delivery is None and incident.opened_at < manner.since
         if added_later and want.priority is model.Priority.P3:
@@ -155,7 +154,7 @@ def _after_closed(
             fired_times=fired_times,
             joined=want.firing,
         )
-    was_missed = want.episode > last_told and want.ended is model.Reason.RESOLVED
+    was_missed = (told is None or want.episode > told.episode) and want.ended is model.Reason.RESOLVED
     if was_missed and want.priority is model.Priority.P1:
         return model.Step(
             act=model.Act.OPEN,
@@ -165,6 +164,14 @@ def _after_closed(
             joined=want.fired,
         )
     return None
+
+
+def _fired_times(delivery: model.Delivery | None, episode: int, priority: model.Priority) -> int:
+    """How many episodes of a P1 the destination hears of at once; for P2 and P3 only the present one counts."""
+    if delivery is None or priority is not model.Priority.P1:
+        return 1
+    last_shown = delivery.shown.episode if delivery.shown else delivery.since_episode - 1
+    return max(1, episode - last_shown)
 
 
 def _close(told: model.Shown, reason: model.Reason) -> model.Step:

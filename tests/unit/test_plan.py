@@ -26,6 +26,7 @@ class Far:
     told: list[model.Step] = dataclasses.field(default_factory=list)
     open: bool = False
     opened: int = 0
+    episodes_told: int = 0
 
     def take(self, step: model.Step) -> None:
         self.told.append(step)
@@ -34,6 +35,7 @@ class Far:
         elif not self.open:
             self.open = True
             self.opened += 1
+            self.episodes_told += step.fired_times
 
 
 class World:
@@ -50,6 +52,16 @@ class World:
     def hear(self, *alerts: model.Alert, seconds: float = 1) -> None:
         self.now += seconds
         self.incident = episodes.absorb(self.incident, message(*alerts), at(self.now))
+        self.look()
+
+    def look(self) -> None:
+        """Note from which episode on each destination should be told, as the reconciler does after each change."""
+        assert self.incident is not None
+        for name in self.manners:
+            if name not in self.deliveries and isinstance(self.due(name), model.Step):
+                self.deliveries[name] = model.Delivery(
+                    incident_id=self.incident.id, destination=name, since_episode=self.incident.episode
+                )
 
     def due(self, name: str, now: datetime | None = None) -> model.Step | model.Wait | None:
         assert self.incident is not None
@@ -62,13 +74,8 @@ class World:
         step = self.due(name)
         if not isinstance(step, model.Step):
             return None
-        assert self.incident is not None
-        delivery = self.deliveries.setdefault(
-            name,
-            model.Delivery(
-                incident_id=self.incident.id, destination=name, since_episode=self.incident.episode
-            ),
-        )
+        self.look()
+        delivery = self.deliveries[name]
         if cut == "before intent":
             return step
         self.deliveries[name] = dataclasses.replace(delivery, intent=step.shows)
@@ -170,7 +177,6 @@ def test_episodes_of_a_p2_that_nobody_was_told_of_collapse() -> None:
 def test_a_p1_that_came_and_went_during_an_outage_is_told_as_one_trigger_and_one_resolve() -> None:
     world = pager_world()
     world.hear(alert(starts=0.5))
-    world.step("pager", cut="before intent")
     for run in range(7):
         world.hear(alert(starts=world.now + 0.5))
         world.hear(alert(starts=world.now - 0.5, ends=world.now + 0.5))
@@ -256,8 +262,7 @@ def test_a_rerouted_incident_is_resolved_at_the_old_place_after_the_new_one_has_
 def test_a_new_destination_is_told_what_is_open_but_for_p3(priority: str, told: bool) -> None:
     world = World(lambda _: ("new",), {"new": dataclasses.replace(CHANNEL, since=at(60))})
     world.hear(alert(priority=priority))
-    world.now = 61
-    assert (world.due("new") is not None) is told
+    assert ("new" in world.deliveries) is told
 
 
 def test_an_incident_that_moved_is_closed_after_the_other_is_shown() -> None:
@@ -358,8 +363,4 @@ def test_whatever_happens_the_far_end_agrees_in_the_end(priority: str, story: li
     assert far.open == world.incident.open
     assert far.opened <= world.incident.episode
     if priority == "P1":
-        assert (
-            sum(step.fired_times for step in far.told if step.reason is model.Reason.FIRED)
-            <= world.incident.episode
-        )
-        assert far.opened >= 1
+        assert far.episodes_told == world.incident.episode

@@ -302,7 +302,7 @@ class _Parser:
             number = int(code[1] or code[2], 16)
             if number <= 0x10FFFF:  # noqa: PLR2004 - the last code point of Unicode
                 return re.escape(chr(number))
-        if (letter.isascii() and letter.isalnum()) or letter == "_":
+        if letter.isalnum() or not letter.isascii():
             raise Unreadable(_MISSING.get(letter, f'"\\{letter}" has no meaning in RE2'), start)
         return re.escape(letter)
 

@@ -54,7 +54,7 @@ def test_a_text_fits_where_python_says_so_too(source: str, text: str) -> None:
         (r"\x41\x{e9}", "Aé", True),
         (r"web\.hook", "web.hook", True),
         (r"web\.hook", "webxhook", False),
-        (r"a\-b", "a-b", True),
+        (r"a\-b\_c", "a-b_c", True),
         (r"\d", "٣", False),  # digits are ASCII, as in RE2
         ("(?i)É", "é", True),
         ("(?i)a(?-i)b", "AB", False),
@@ -100,6 +100,7 @@ def test_the_details_are_those_of_re2(source: str, text: str, fits: bool) -> Non
         (r"\Qa.b\E", 0, "\\Q is not read here; put a backslash before each special character"),
         (r"a\Z", 1, "\\Z is not in RE2; the expression always describes the whole value, so leave it out"),
         (r"\y", 0, '"\\y" has no meaning in RE2'),
+        (r"\é", 0, '"\\é" has no meaning in RE2'),
         (r"\x{110000}", 0, '"\\x" has no meaning in RE2'),
         ("a\\", 1, 'it ends with a backslash; write "\\\\" for the character itself'),
     ],

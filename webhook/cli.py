@@ -153,7 +153,7 @@ def version(output: str) -> None:
     "alertmanager_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Alertmanager's configuration, to be checked too.",
+    help="Alertmanager's configuration, to be checked too. Default: a checkout's deploy/alertmanager.yml.",
 )
 @click.option(
     "--rules",
@@ -183,6 +183,8 @@ def check(
     from webhook import check as checking
     from webhook import rulefiles
 
+    if alertmanager_file is None and rules_folder is None:
+        alertmanager_file = rulefiles.alertmanager()
     found = checking.findings(
         config_file=config_file,
         rules_folder=rules_folder or rulefiles.folder(),

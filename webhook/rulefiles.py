@@ -15,3 +15,9 @@ def alertmanager() -> Path | None:
     """The Alertmanager configuration of a checkout; None in an installed wheel, which has none."""
     file = _CHECKOUT / "deploy" / "alertmanager.yml"
     return file if file.is_file() else None
+
+
+def runbooks() -> dict[str, str]:
+    """Markdown by runbook name."""
+    pages = sorted((folder() / "runbooks").glob("*.md"))
+    return {page.stem: page.read_text("utf-8") for page in pages if page.stem != "README"}

@@ -127,7 +127,9 @@ def pairs() -> Iterator[Pair]:
     yield yes(without_namespace(down("postgres")), UNREACHABLE)
     yield yes(down("postgres", "staging"), UNREACHABLE | {"namespace": "staging"})
     yield no(down("postgres", "staging"), UNREACHABLE)
+    yield no(down("postgres"), UNREACHABLE | {"namespace": "staging"})
     yield no(down("vpn-core"), UNREACHABLE)
+    yield no(down("vpn-core", "staging"), UNREACHABLE | {"namespace": "staging"})
     yield no(down("postgres"), UNREACHABLE | {"cluster": "another"})
     yield no(UNREACHABLE, down("postgres"))
 
@@ -137,6 +139,7 @@ def pairs() -> Iterator[Pair]:
     for name in OTHER_SOURCES:
         yield no(of(name, "vpn-core") | {"instance": "source"}, of("HighLatency", "vpn-core"))
         yield no(of(name, "postgres") | {"instance": "source"}, UNREACHABLE)
+        yield no(of(name, "postgres", "staging"), UNREACHABLE | {"namespace": "staging"})
     # Two alerts without any service have nothing in common.
     yield no({"alertname": "ServiceDown"}, {"alertname": "HighErrorRate"})
 

@@ -167,17 +167,22 @@ def _overwrite(content: bytes, pages: int = 8) -> bytes:
     return content[: 4096 * pages] + bytes(len(content) - 4096 * pages)
 
 
+def _spoil_one_page(content: bytes) -> bytes:
+    return content[: 4096 * 7] + bytes(range(256)) * 16 + content[4096 * 8 :]
+
+
 def _cut_short(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
-@pytest.mark.parametrize("damage", [_overwrite, _cut_short])
+@pytest.mark.parametrize("damage", [_overwrite, _spoil_one_page, _cut_short])
 async def test_a_corrupt_file_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = await make(tmp_path)
     file.write_bytes(damage(file.read_bytes()))
     text = await refusal(tmp_path)
     assert f"{file} is corrupt" in text
     assert "backup" in text
+    assert "\n" not in text
 
 
 async def test_a_corrupt_file_is_left_with_its_log(tmp_path: Path) -> None:

@@ -347,10 +347,11 @@ async def test_a_change_is_due_at_once_whatever_was_planned(store: contract.Stor
     assert await store.due(at(0), at(20)) == [ID]
 
 
-async def test_nothing_rests_on_an_older_version(store: contract.Store) -> None:
+async def test_nothing_rests_on_another_version(store: contract.Store) -> None:
     await accept(store, message(alert()))
     await accept(store, message(alert("b")), 1)
     assert not await store.rest(ID, 1, None)
+    assert not await store.rest(ID, 3, None)
     assert await store.due(None, at(1)) == [ID]
 
 
@@ -499,6 +500,11 @@ async def test_closed_incidents_are_listed_with_the_last_closed_first(store: con
     assert len(await store.recent_incidents(1)) == 1
 
 
+async def test_a_resolve_of_something_never_heard_of_is_not_listed(store: contract.Store) -> None:
+    await accept(store, message(alert(ends=10)), 11)
+    assert await store.recent_incidents(10) == []
+
+
 async def test_sources_are_known_by_their_last_watchdog(store: contract.Store) -> None:
     await store.accept(None, sources=["eu-1", "eu-2"], body=b"{}", now=at(0))
     await store.accept(message(alert()), sources=["eu-1"], body=b"{}", now=at(30))
@@ -546,7 +552,8 @@ async def test_messages_past_their_time_go(kind: Kind, store: contract.Store, tm
     for body in (b"both", b"new"):
         await accept(store, None, 2 * day, body=body)
 
-    assert await store.prune(KEEP_ALL, at(15 * day)) == 3
+    assert await store.prune(KEEP_ALL, at(14 * day)) == 0
+    assert await store.prune(KEEP_ALL, at(16 * day)) == 3
     assert kind.kept_bodies(tmp_path) == [b"both", b"new"]
     assert (await store.counts()).notifications == 2
 
@@ -616,6 +623,7 @@ async def test_a_closed_incident_with_something_left_to_do_is_kept(store: contra
         await store.rest(ID, 2, at(30))
     await store.prune(KEEP_ALL, AFTER + timedelta(days=1))
     assert set(await store.situations([ID])) == {ID}
+    assert len(await store.episodes(ID)) == 1
 
 
 async def test_a_dead_letter_keeps_nothing_alive(store: contract.Store) -> None:

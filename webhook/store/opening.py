@@ -153,7 +153,7 @@ def _examine(database: Path) -> None:
         for table in (*_CHECKED_TABLES, *(_BULKY_TABLES if whole else ())):
             (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
             if verdict != "ok":
-                _refuse_corrupt(database, verdict)
+                _refuse_corrupt(database, " ".join(verdict.split()))
 
 
 @contextlib.contextmanager

@@ -155,16 +155,14 @@ class _Batch:
 
     def _resolve_there(self, moved_to: str, heard: model.Alert, now: datetime) -> dict[str, None]:
         """The group that an alert left may be the only one that tells of its end."""
-        passed = set()
         while True:
             self.load([moved_to])
             there = self._newest.get(moved_to)
             known = there.alerts.get(heard.fingerprint) if there else None
-            if there is None or known is None or moved_to in passed:
+            if there is None or known is None:
                 return {}
-            if known.moved_to is None:
+            if known.moved_to is None:  # the last place that it moved to: it fires there, or did
                 break
-            passed.add(moved_to)
             moved_to = known.moved_to
         message = model.Notification(
             group_labels=there.group_labels,

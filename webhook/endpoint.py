@@ -10,11 +10,13 @@ from aiohttp import http_exceptions, web
 from routing import ledger
 from webhook import answers, auth, faults, receive
 
-_READ_SECONDS = 10.0
+READ_SECONDS = 10.0
 """For a whole body. Alertmanager gives a flush no less, and nobody may hold a connection for ever."""
 
 _BODIES_AT_ONCE = 4
 """So many bodies of the largest size may be in memory; what comes beyond that is asked to come again."""
+
+_CLIENT_LEFT = 499  # for the count only: nobody is there to be answered
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class Endpoint:
     async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
         """Read into `body`, out of the free bytes; returns the answer if that must end early."""
         try:
-            async with asyncio.timeout(_READ_SECONDS):
+            async with asyncio.timeout(READ_SECONDS):
                 async for chunk in request.content.iter_any():
                     self._free_bytes -= len(chunk)
                     body += chunk
@@ -101,7 +103,9 @@ class Endpoint:
                     if self._free_bytes < 0:
                         return answers.unavailable("too many messages at once")
         except TimeoutError:
-            return answers.unavailable(f"the body did not come within {_READ_SECONDS:g} s")
+            return answers.unavailable(f"the body did not come within {READ_SECONDS:g} s")
+        except ConnectionError:
+            return answers.refusal(_CLIENT_LEFT, "the client left before its body was here")
         except http_exceptions.PayloadEncodingError:
             return answers.refusal(400, "the body's encoding is broken")
         return None

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+import markupsafe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -14,7 +15,25 @@ _OTHER_PAGE = re.compile(r"(?:\./)?([A-Za-z0-9_.-]+)\.md(#.*)?")
 _NO_WORD = re.compile(r"[^\w\- ]")
 
 # Raw HTML is shown as text; images would be fetched from elsewhere, so they are links.
+_WORD = re.compile(r"\S+")
 _markdown = MarkdownIt("js-default", {"html": False, "linkify": False, "typographer": False}).disable("image")
+
+
+def command(text: str) -> markupsafe.Markup:
+    """Shell lines for a `pre`.
+
+    Each word is an element of its own, so that a narrow page never breaks one in two: `-n` must not end a
+    line as `-`. What is copied is the text as it was.
+    """
+    words = _WORD.sub(lambda word: f"<span>{markupsafe.escape(word[0])}</span>", text)
+    return markupsafe.Markup(f"<code>{words}</code>")  # noqa: S704 - each word was escaped, the rest is white space
+
+
+def _fence(tokens: Sequence[Token], index: int, *_: object) -> str:
+    return f'<pre tabindex="0">{command(tokens[index].content.rstrip())}</pre>\n'
+
+
+_markdown.renderer.rules |= {"fence": _fence, "code_block": _fence}  # type: ignore[attr-defined]  # a plain dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,7 +84,11 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._templates.globals["style"] = markupsafe.Markup(_STYLE)  # noqa: S704 - our own file
-        self._templates.filters |= {"plural": wording.plural, "clean": wording.line}
+        self._templates.filters |= {
+            "plural": wording.plural,
+            "clean": wording.line,
+            "command": markdown.command,
+        }
 
     def _render(self, template: str, *, status: int = 200, **shows: object) -> web.Response:
         now = self._clock()

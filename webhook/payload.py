@@ -4,6 +4,7 @@ The fast way decodes and validates in one typed step. What it refuses goes the s
 schema (`webhook.faults`). A property test holds the two to one verdict.
 """
 
+import functools
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -12,8 +13,6 @@ import msgspec
 
 from routing import model
 from webhook import faults
-
-_FINGERPRINT = re.compile("[0-9a-f]{16}")
 
 _Map = dict[str, str] | None
 _Status = Literal["firing", "resolved"]
@@ -75,9 +74,10 @@ def decode(body: bytes, *, now: datetime) -> model.Notification:
 def _alert(heard: _Alert, now: datetime) -> model.Alert:
     labels = heard.labels or {}
     starts_at = _set(heard.starts_at) or now
-    given = heard.fingerprint or ""
     return model.Alert(
-        fingerprint=given if _FINGERPRINT.fullmatch(given) else fingerprint(labels),
+        # Never the one in the message: it is the alert's identity, and a copied one in a message of another
+        # sender's would move the alert out of the incident that is open with it.
+        fingerprint=_fingerprint(frozenset(labels.items())),
         status=model.AlertStatus(heard.status),
         labels=labels,
         annotations=heard.annotations or {},
@@ -100,8 +100,13 @@ def _set(time: datetime | None) -> datetime | None:
 
 def fingerprint(labels: model.Labels) -> str:
     """Alertmanager's fingerprint: 64-bit FNV-1a over the sorted labels, each name and value ended by 0xFF."""
+    return _fingerprint(frozenset(labels.items()))
+
+
+@functools.lru_cache(maxsize=8192)  # repeats are most of what comes, and a loop over bytes is slow
+def _fingerprint(labels: frozenset[tuple[str, str]]) -> str:
     digest = 0xCBF29CE484222325
-    for name, value in sorted((name.encode(), value.encode()) for name, value in labels.items()):
+    for name, value in sorted((name.encode(), value.encode()) for name, value in labels):
         for byte in b"%b\xff%b\xff" % (name, value):
             digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return f"{digest:016x}"

@@ -36,12 +36,6 @@ def with_alert(**changes: object) -> dict[str, Any]:
     return document
 
 
-def without_in_alert(name: str) -> dict[str, Any]:
-    document = with_alert()
-    del document["alerts"][0][name]
-    return document
-
-
 def test_every_malformed_body_has_its_answer_written_down() -> None:
     assert sorted(REFUSED) == sorted(file.stem for file in (FIXTURES / "malformed").iterdir())
 
@@ -69,18 +63,10 @@ def test_computed_fingerprint_is_the_one_of_a_real_alertmanager(file: Path) -> N
         assert payload.fingerprint(alert["labels"]) == alert["fingerprint"]
 
 
-def test_missing_fingerprint_is_computed() -> None:
-    heard = decoded(without_in_alert("fingerprint"))
-    assert heard.alerts[0].fingerprint == payload.fingerprint(heard.alerts[0].labels)
-
-
-def test_fingerprint_of_another_form_is_replaced() -> None:
-    heard = decoded(with_alert(fingerprint="../../etc"))
-    assert heard.alerts[0].fingerprint == payload.fingerprint(heard.alerts[0].labels)
-
-
-def test_given_fingerprint_is_kept() -> None:
-    assert decoded(with_alert(fingerprint="00000000000000ff")).alerts[0].fingerprint == "00000000000000ff"
+@pytest.mark.parametrize("given", [None, "", "00000000000000ff", "../../etc"])
+def test_fingerprint_comes_of_the_labels_whatever_the_message_says(given: str | None) -> None:
+    heard = decoded(with_alert(fingerprint=given)).alerts[0]
+    assert heard.fingerprint == payload.fingerprint(heard.labels)
 
 
 def test_firing_alert_has_no_end_whatever_the_message_says() -> None:

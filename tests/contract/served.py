@@ -1,0 +1,127 @@
+"""The service's HTTP face on loopback, over a real store: what the tests of intake and pages start."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import ClientSession, web
+
+from routing import message
+from webhook import auth, health, metrics, pages, receive, server
+from webhook.store import contract, sqlite
+
+JSON = {"Content-Type": "application/json"}
+NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "payloads"
+
+
+class Served:
+    """A server with all that surrounds it; what would be told to others is noted down here."""
+
+    def __init__(self, store: contract.Store, access: auth.Access, runbooks: Mapping[str, str]) -> None:
+        self.store = store
+        self.access = access
+        self.runbooks = runbooks
+        self.now = NOW
+        self.port = 0
+        self.woken: list[str] = []
+        self.answers: list[receive.Answered] = []
+        self.reload_faults: Sequence[str] = ()
+        self.lanes: Mapping[str, pages.Lane] = {}
+        self._open = True
+        self.metrics = metrics.Metrics(version="1.2.3", sqlite_version="3.40.1", destinations=["slack-ops"])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def reload(self) -> Sequence[str]:
+        return self.reload_faults
+
+    def wake(self, incident_ids: Collection[str]) -> None:
+        self.woken.extend(incident_ids)
+
+    def answered(self, answer: receive.Answered) -> None:
+        self.answers.append(answer)
+        self.metrics.answered(answer)
+
+    async def close_store(self) -> None:
+        """From now on the store takes nothing and tells nothing."""
+        if self._open:
+            self._open = False
+            await self.store.close()
+
+    def view(self) -> pages.View:
+        around = message.Surroundings(
+            external_url=self.url,
+            prometheus_url="http://prometheus.example",
+            alertmanager_url="http://alertmanager.example",
+            grafana_url="http://grafana.example",
+        )
+        return pages.View(runbooks=self.runbooks, surroundings=around, lanes=self.lanes)
+
+    def application(self, max_body_bytes: int) -> web.Application:
+        readiness = health.Readiness(self.store)
+        return server.build(
+            store=self.store,
+            wake=self.wake,
+            reload=self.reload,
+            readiness=readiness,
+            access=lambda: self.access,
+            view=self.view,
+            metrics=self.metrics.handler(store=self.store, readiness=readiness),
+            answered=self.answered,
+            clock=lambda: self.now,
+            max_body_bytes=max_body_bytes,
+        )
+
+    async def post(
+        self, body: bytes, headers: Mapping[str, str] = JSON
+    ) -> tuple[int, Mapping[str, object], Mapping[str, str]]:
+        """Post to the webhook; returns status, JSON and headers."""
+        async with (
+            ClientSession() as client,
+            client.post(f"{self.url}/webhook/alertmanager", data=body, headers=headers) as response,
+        ):
+            return response.status, await response.json(), response.headers
+
+    async def get(
+        self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Ask for anything; returns status, text and headers."""
+        async with (
+            ClientSession() as client,
+            client.request(method, f"{self.url}{path}", headers=headers) as response,
+        ):
+            return response.status, await response.text(), response.headers
+
+    async def raw(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection on which exactly this was sent."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(sent)
+        await writer.drain()
+        return reader, writer
+
+
+@asynccontextmanager
+async def serve(
+    state_dir: Path,
+    *,
+    access: auth.Access | None = None,
+    max_body_bytes: int = server.MAX_BODY_BYTES,
+    runbooks: Mapping[str, str] | None = None,
+) -> AsyncIterator[Served]:
+    """Serve on a free port, over an SQLite store in this directory."""
+    store = await sqlite.open_store(state_dir)
+    served = Served(store, access or auth.Access(), runbooks or {})
+    runner = web.AppRunner(served.application(max_body_bytes), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        served.port = runner.addresses[0][1]
+        yield served
+    finally:
+        await runner.cleanup()
+        await served.close_store()

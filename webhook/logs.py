@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import sys
 import time
@@ -17,7 +18,7 @@ from webhook import novelty
 Style = Literal["text", "json"]
 """How lines are written: for people, or for a machine."""
 
-_Plain = str | int | bool | None
+_Plain = str | int | float | bool | None
 
 _REDACTED = "[redacted]"
 _SHORTEST_SECRET = 6
@@ -87,6 +88,8 @@ class _Formatter(logging.Formatter):
 
     def _plain(self, value: object) -> _Plain:
         if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float) and math.isfinite(value):  # JSON has no word for the others
             return value
         return self._secrets.hide(str(value))
 

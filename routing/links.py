@@ -91,8 +91,8 @@ def silence(group_labels: Mapping[str, str], *, alertmanager_url: str, external_
 
 
 def _split(address: str) -> SplitResult | None:
-    # urlsplit drops tabs and line ends without a word, and browsers take a backslash for a slash.
-    if not address or not address.isprintable() or "\\" in address.partition("?")[0]:
+    # urlsplit drops tabs and line ends without a word.
+    if not address.isprintable():
         return None
     try:
         parts = urlsplit(address.strip())

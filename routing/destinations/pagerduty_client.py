@@ -43,7 +43,6 @@ _UNUSABLE: tuple[type[BaseException], ...] = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.URLRequired,
     urllib3.exceptions.LocationValueError,
-    UnicodeError,
 )
 """The configured address can never be asked."""
 
@@ -117,7 +116,7 @@ class Client:
                 return answered.answer
             except pdpyras.PDClientError as error:
                 raise _Unanswered(error.__cause__ or error) from None
-            except (OSError, UnicodeError) as error:
+            except OSError as error:
                 raise _Unanswered(error) from None
         raise AssertionError("the session raises whatever it hears")
 
@@ -249,9 +248,7 @@ class _Session(pdpyras.EventsAPISession):  # type: ignore[misc] # pdpyras has no
             _Answered: whatever the answer.
         """
         with super().send(request, **(kwargs | {"stream": True})) as response:
-            body = b""
-            while len(body) < _ANSWER_BYTES and (piece := response.raw.read1(_ANSWER_BYTES)):
-                body += piece
+            body: bytes = response.raw.read(_ANSWER_BYTES)
             raise _Answered(
                 Answer(
                     status=response.status_code,

@@ -352,6 +352,15 @@ async def test_a_name_that_nobody_knows_is_a_fault_that_passes(monkeypatch: pyte
     await pager.close()
 
 
+async def test_a_missing_file_of_certificates_is_a_fault_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
+    pager = pagerduty.PagerDuty(name="pager", routing_key=KEY, events_url="https://127.0.0.1:9")
+    with pytest.raises(contract.Passing) as caught:
+        await pager.send(told.opening(), plain=False)
+    assert caught.value.outcome_known
+    await pager.close()
+
+
 # Time, threads and what was called off.
 
 

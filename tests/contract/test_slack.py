@@ -136,6 +136,7 @@ def test_an_alert_that_joins_is_named_first_and_as_new() -> None:
     assert "1 alert joined: 2 alerts firing." in shown
     assert shown.index("*New: No replica") < shown.index("pod=b") < shown.index("pod=a")
     assert "First command" in shown
+    assert "First three minutes" not in shown
 
 
 def test_a_part_that_resolves_is_named_first_and_as_resolved() -> None:
@@ -404,6 +405,15 @@ async def test_an_answer_that_never_ends_is_a_fault_within_the_deadline(
     with pytest.raises(contract.Passing) as caught:
         await channel.send(told.opening(), plain=False)
     assert not caught.value.outcome_known
+
+
+async def test_an_address_that_is_none_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    destination = slack.Slack(name="incidents", webhook_url=f"http://[::1/{SECRET}", channel=CHANNEL)
+    with pytest.raises(contract.Broken) as caught:
+        await destination.send(told.opening(), plain=False)
+    await destination.close()
+    logging.getLogger(__name__).error("what a process would log", exc_info=caught.value)
+    assert SECRET not in caplog.text
 
 
 async def test_the_webhook_s_address_is_in_no_log(

@@ -132,6 +132,7 @@ def test_no_page_is_too_strange_to_be_read(markdown: str) -> None:
         ("echo '{namespace}'", "echo 'prod'"),
         ('echo "$(echo "{spaced}")"', 'echo "$(echo "<spaced>")"'),
         ("cat <<EOF\n{spaced}\nEOF", "cat <<EOF\n<spaced>\nEOF"),
+        ("echo $'it\\'s {spaced}'", "echo $'it\\'s <spaced>'"),
         ("rm {option}", "rm <option>"),
         ("echo {long}", "echo <long>"),
     ],

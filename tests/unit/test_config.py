@@ -213,6 +213,33 @@ def test_the_content_of_an_unusable_secret_file_is_not_told(tmp_path: Path) -> N
     assert told.endswith(f"KEY_FILE: {tmp_path}/key is not UTF-8 text")
 
 
+def test_a_long_token_is_taken_whole(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x" * 65_536, "utf-8")
+    settings = config.load(None, {"WEBHOOK_TOKEN_FILE": str(tmp_path / "token")})
+    assert settings.webhook_token == environment.Secret("x" * 65_536)
+
+
+def test_a_token_can_have_any_visible_character() -> None:
+    token = "".join(map(chr, range(ord("!"), ord("~") + 1)))
+    assert config.load(None, {"WEBHOOK_TOKEN": token}).webhook_token == environment.Secret(token)
+
+
+def test_a_secret_is_no_text() -> None:
+    assert environment.Secret("hidden") != "hidden"
+
+
+def test_a_path_that_is_none_is_told(tmp_path: Path) -> None:
+    text = SMALL.replace("env: KEY", r'file: "a\0b"')
+    (told,) = faults_of(written(tmp_path, text), {})
+    assert told.endswith("b: no path")
+
+
+def test_a_space_in_an_address_is_named() -> None:
+    assert faults_of(None, {"EXTERNAL_URL": "https://alerts.example/a b"}) == [
+        "environment: EXTERNAL_URL holds a space, a line break or a character that is not ASCII"
+    ]
+
+
 def test_a_file_that_is_far_too_large_for_a_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"x" * 65_537)
     (told,) = faults_of(written(tmp_path, SMALL), {"KEY_FILE": str(tmp_path / "key")})

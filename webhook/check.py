@@ -133,8 +133,8 @@ def _of_rules(folder: Path) -> Iterator[Finding]:
         yield _error(*alerts[name], f"{name} has no runbook; write {folder / 'runbooks' / name}.md")
     for name in sorted(pages.keys() - alerts.keys() - OWN_ALERTS):
         if _ALERT_PAGE.fullmatch(name):
-            hint = config_faults.did_you_mean(name, alerts) if alerts else ""
-            yield _error(pages[name], None, f"no rule raises the alert {name}; {hint}")
+            hint = config_faults.did_you_mean(name, alerts)
+            yield _error(pages[name], None, f"no rule raises the alert {name}{hint}")
     for page in pages.values():
         yield from _of_links(page, pages)
 
@@ -157,7 +157,7 @@ def _of_links(page: Path, pages: Mapping[str, Path]) -> Iterator[Finding]:
         for link in _LINK.finditer(line):
             if link["page"].removesuffix(".md") not in pages:
                 hint = config_faults.did_you_mean(link["page"], [f"{name}.md" for name in pages])
-                yield _error(page, number, f"the link to {link['page']} leads nowhere; {hint}")
+                yield _error(page, number, f"the link to {link['page']} leads nowhere{hint}")
 
 
 def _of_alertmanager(file: Path) -> Iterator[Finding]:

@@ -350,7 +350,7 @@ class _Loading:
     def _check_name(self, name: str, known: Mapping[str, Destination], path: strictyaml.Path) -> None:
         if name not in known:
             current = [other for other, entry in known.items() if not entry.retired]
-            self._wrong(path, f'unknown destination "{name}"; {config_faults.did_you_mean(name, current)}')
+            self._wrong(path, f'unknown destination "{name}"{config_faults.did_you_mean(name, current)}')
         elif known[name].retired:
             self._wrong(path, f'"{name}" is retired: it is kept for its resolves, and no route may name it')
 

@@ -50,11 +50,11 @@ class ConfigFaults(Exception):
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """A question that names the likeliest of what is known, or what there is; "" where nothing is known."""
+    """The end of a sentence: a question that names the likeliest of what is known, or else what there is."""
     likely = difflib.get_close_matches(word, known, n=1)
     if likely:
-        return f'did you mean "{likely[0]}"?'
-    return f"there is {', '.join(sorted(known))}" if known else ""
+        return f'; did you mean "{likely[0]}"?'
+    return f"; there is {', '.join(sorted(known))}" if known else "; there is none"
 
 
 def spoken(path: strictyaml.Path) -> str:
@@ -112,7 +112,7 @@ def _unknown_keys(error: _Error) -> _Sentences:
     known = error.schema.get("properties", {})
     for key in error.instance:
         if key not in known:
-            yield (key,), f'unknown key "{key}"; {did_you_mean(key, known)}'
+            yield (key,), f'unknown key "{key}"{did_you_mean(key, known)}'
 
 
 def _missing_key(error: _Error) -> _Sentences:
@@ -129,7 +129,7 @@ def _not_listed(error: _Error) -> _Sentences:
     assert isinstance(error.validator_value, list)
     if isinstance(error.instance, str):
         hint = did_you_mean(error.instance, error.validator_value)
-        yield (), f'"{error.instance}" is not {_what_is_right(error)}; {hint}'
+        yield (), f'"{error.instance}" is not {_what_is_right(error)}{hint}'
     else:
         yield from _not_fitting(error)
 

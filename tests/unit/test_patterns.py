@@ -51,6 +51,8 @@ def test_a_text_fits_where_python_says_so_too(source: str, text: str) -> None:
         ("", "a", False),
         ("a$", "a\n", False),
         (r"\Aa\z", "a", True),
+        ("a*$^", "", True),  # the same places in the expression, but not the same place in the text
+        ("a*$^", "a", False),
         (r"\x41\x{e9}", "Aé", True),
         (r"web\.hook", "web.hook", True),
         (r"web\.hook", "webxhook", False),

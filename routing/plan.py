@@ -79,7 +79,13 @@ def _after_open(
     over = want.ended or told.episode < want.episode
     if over and is_p1 and delivery.intent and not _has_open(delivery.shown, told.episode):
         # Nobody may have seen it begin. A P1 is told even so: told again, then resolved.
-        return model.Step(act=model.Act.OPEN, reason=model.Reason.UNCERTAIN, shows=told, joined=told.firing)
+        return model.Step(
+            act=model.Act.OPEN,
+            reason=model.Reason.UNCERTAIN,
+            shows=told,
+            fired_times=_fired_times(delivery, told.episode, told.priority),
+            joined=told.firing,
+        )
     if told.episode < want.episode and is_p1:
         return _close(told, model.Reason.RESOLVED)
     if want.ended:

@@ -215,6 +215,16 @@ def test_a_message_with_an_unknown_outcome_is_told_again() -> None:
     assert world.reasons("channel") == ["open: outcome_unknown"]
 
 
+def test_a_count_survives_a_crash_while_it_was_being_told() -> None:
+    world = pager_world()
+    for _ in range(3):
+        world.hear(alert(starts=world.now + 0.5))
+        world.hear(alert(starts=world.now - 0.5, ends=world.now + 0.5))
+    world.step("pager", cut="before send")
+    world.settle()
+    assert [step.fired_times for step in world.far["pager"].told] == [3, 1]
+
+
 def test_an_unacknowledged_p1_is_reasserted_after_half_an_hour() -> None:
     world = pager_world()
     world.hear(alert())

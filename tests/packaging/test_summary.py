@@ -109,12 +109,22 @@ def test_on_ci_a_part_that_could_not_be_brought_is_a_failure(
     [
         ("import nothing_of_that_name", "  tests/test_sample.py"),
         ("import os\nos._exit(3)", "  pytest did not come to its end (status 3)"),
+        (
+            "def test_for_ever():\n    import time\n    time.sleep(60)",
+            "  pytest did not come to its end (status 1)",
+        ),
         ("", "  pytest collected no test"),
     ],
+    ids=["not importable", "dying", "hanging", "empty"],
 )
-def test_tests_that_cannot_even_start_are_a_failure(
-    sample: Path, capfd: pytest.CaptureFixture[str], broken: str, words: str
+def test_tests_that_do_not_start_or_do_not_end_are_a_failure(
+    sample: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: str,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(suite, "HANGING_SECONDS", 2)
     (sample / "tests" / "test_sample.py").write_text(broken, encoding="utf-8")
     assert suite.run([], {}) == 1
     assert words in last_lines(capfd)

@@ -79,7 +79,9 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_rules(wheel: Path) -
     assert held == expected
 
 
-@pytest.mark.parametrize("data", ["*.sql", "*.schema.json", "*.rules.yml", "runbooks/*.md", "routing.yml"])
+@pytest.mark.parametrize(
+    "data", ["*.sql", "*.html", "style.css", "*.schema.json", "*.rules.yml", "runbooks/*.md", "routing.yml"]
+)
 def test_data_travels_with_the_code(wheel: Path, data: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert any(Path(name).match(data) for name in archive.namelist())
@@ -97,3 +99,9 @@ for need in metadata.requires("phantommesh-alerts"):
 def test_the_installed_command_tells_the_version_of_the_project(installed: Path, tmp_path: Path) -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] in must(installed / "bin" / "phantommesh-alerts", "version", folder=tmp_path)
+
+
+def test_the_installed_command_finds_its_own_configuration_rules_and_runbooks_faultless(
+    installed: Path, tmp_path: Path
+) -> None:
+    must(installed / "bin" / "phantommesh-alerts", "check", folder=tmp_path)

@@ -18,6 +18,8 @@ from tests.setup.environment import VENV
 # Two test runs in one checkout must not read each other's outcomes.
 OUTCOMES = CHECKOUT / ".cache" / f"outcomes.{os.getpid()}.json"
 NO_TESTS_COLLECTED = 5
+# The longest test waits for real alerts to fire and to resolve: minutes. One that waits longer waits for ever.
+HANGING_SECONDS = 480
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +80,8 @@ def _pytest(summary: Summary, arguments: list[str], *, parts_required: bool) -> 
     started = time.monotonic()
     OUTCOMES.parent.mkdir(exist_ok=True)
     plugin = ["-p", "tests.setup.outcomes", f"--outcomes={OUTCOMES}"]
-    command = [f"{VENV}/bin/python", "-m", "pytest", *plugin, *arguments]
+    hanging = ["-o", f"faulthandler_timeout={HANGING_SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
+    command = [f"{VENV}/bin/python", "-m", "pytest", *plugin, *hanging, *arguments]
     status = subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False).returncode
     if not OUTCOMES.exists():
         summary.failed.append(f"pytest did not come to its end (status {status})")

@@ -169,7 +169,7 @@ async def test_figures_of_the_store_are_read_when_asked_for(tmp_path: Path) -> N
     assert 'phantommesh_alerts_open_incidents{priority="P2"} 0.0' in text
     assert "phantommesh_alerts_stored_notifications 1.0" in text
     assert "phantommesh_alerts_store_up 1.0" in text
-    assert f'source_last_heard_timestamp_seconds{{source="eu-1"}} 1.7955756e+09' in text
+    assert 'source_last_heard_timestamp_seconds{source="eu-1"} 1.7955756e+09' in text
 
 
 async def test_series_grow_neither_with_incidents_nor_with_sources_without_end(tmp_path: Path) -> None:

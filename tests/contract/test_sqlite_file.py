@@ -136,6 +136,14 @@ async def test_a_directory_is_free_again_after_closing_and_after_a_refusal(tmp_p
     await (await sqlite.open_store(tmp_path)).close()
 
 
+async def test_the_file_can_have_another_name(tmp_path: Path) -> None:
+    store = await sqlite.open_store(tmp_path / "state", "kept/alerts.db")
+    with pytest.raises(contract.StoreRefused, match="held by another process"):
+        await sqlite.open_store(tmp_path / "state")
+    await store.close()
+    assert mode(tmp_path / "state" / "kept" / "alerts.db") == 0o600
+
+
 # Refused
 
 

@@ -55,14 +55,18 @@ class Files:
         os.close(self.lock)
 
 
-def open_files(state_dir: Path) -> Files:
+def open_files(state_dir: Path, file: str = DATABASE) -> Files:
     """Take the directory for this process, make sure that a sound database is there, and connect to it.
+
+    Args:
+        state_dir: made when it is not there.
+        file: the database, relative to the directory.
 
     Raises:
         contract.StoreRefused: it is corrupt, not ours, newer than this code, held by another process, or
             cannot be read or written.
     """
-    database = state_dir / DATABASE
+    database = state_dir / file
     lock = _hold(state_dir)
     try:
         if database.exists():
@@ -76,7 +80,7 @@ def open_files(state_dir: Path) -> Files:
         )
     except BaseException as error:
         os.close(lock)
-        if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode & 0xFF in _CORRUPT:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT:
             _refuse_corrupt(database, str(error), error)
         if isinstance(error, sqlite3.Error):
             _refuse(database, f"cannot be read or written: {error}", error)
@@ -175,6 +179,7 @@ def _create(database: Path) -> None:
     log = database.with_name(database.name + "-wal")
     if log.exists():
         _refuse(database, f"is missing, and {log.name} beside it is left over; restore both, or move it away")
+    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = database.with_name(database.name + ".new")
     for leftover in database.parent.glob(f"{fresh.name}*"):
         leftover.unlink()

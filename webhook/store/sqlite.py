@@ -21,13 +21,17 @@ _MOST_ACCEPTS_WAITING = writer.MOST_WAITING // 2
 """A flood of messages leaves room in the queue for what deliveries have to note."""
 
 
-async def open_store(state_dir: Path) -> contract.Store:
+async def open_store(state_dir: Path, file: str = "") -> contract.Store:
     """Open the store under a directory, and make both where there is nothing yet.
+
+    Args:
+        state_dir: serves one process at a time.
+        file: the database, relative to the directory; "" for the usual name.
 
     Raises:
         contract.StoreRefused: it must not be used as it is; the text names the file, which is left untouched.
     """
-    return _Sqlite(await asyncio.to_thread(opening.open_files, state_dir))
+    return _Sqlite(await asyncio.to_thread(opening.open_files, state_dir, file or opening.DATABASE))
 
 
 class _Sqlite:

@@ -144,6 +144,7 @@ def _details(told: message.Message) -> dict[str, Any]:
     left_out = len(told.shown_alerts) - len(alerts)
     details = {
         "priority": told.step.shows.priority.name,
+        "episode": told.step.shows.episode,
         "notes": [wording.short(note, _TEXT_CHARACTERS) for note in told.notes],
         **_advice(told.advice),
         "alerts": alerts,

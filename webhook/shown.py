@@ -79,8 +79,9 @@ def card(situation: model.Situation, *, surroundings: message.Surroundings, page
     """What a page says of this incident."""
     incident = situation.incident
     composed = message.compose(incident, _as_it_is(incident), surroundings=surroundings, runbooks=pages)
-    alerts = composed.shown_alerts
-    first = alerts[0] if alerts else None
+    firing = incident.firing
+    alerts = (*firing, *model.in_order(one for one in incident.alerts.values() if not one.fires))
+    first = composed.shown_alerts[0] if composed.shown_alerts else None
     return Card(
         id=incident.id,
         tier=incident.priority.name,
@@ -89,9 +90,9 @@ def card(situation: model.Situation, *, surroundings: message.Surroundings, page
         opened_at=incident.opened_at,
         resolved_at=incident.resolved_at,
         episode=incident.episode,
-        summaries=_summaries(incident.firing or alerts),
+        summaries=_summaries(firing or composed.shown_alerts),
         lines=tuple(_line(alert) for alert in alerts[:_MOST_ALERTS]),
-        firing=len(incident.firing),
+        firing=len(firing),
         hidden=max(0, len(alerts) - _MOST_ALERTS),
         told=tuple(_told(incident, each) for _, each in sorted(situation.deliveries.items())),
         links=composed.links,

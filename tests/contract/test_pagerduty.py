@@ -352,6 +352,22 @@ async def test_a_name_that_nobody_knows_is_a_fault_that_passes(monkeypatch: pyte
     await pager.close()
 
 
+async def test_behind_a_proxy_a_lost_answer_is_an_unknown_outcome_too(
+    standin: standin_module.PagerDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", standin.url)
+    pager = pagerduty.PagerDuty(name="pager", routing_key=KEY, events_url="http://events.example")
+    standin.script(faults.lost_receipt())
+    with pytest.raises(contract.Passing) as caught:
+        await pager.send(told.opening(), plain=False)
+    assert not caught.value.outcome_known
+    await pager.send(told.opening(), plain=False)
+    assert [seen.outcome for seen in standin.events] == ["opened", "appended"]
+    await pager.close()
+
+
 async def test_a_missing_file_of_certificates_is_a_fault_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/certificates.pem")
     pager = pagerduty.PagerDuty(name="pager", routing_key=KEY, events_url="https://127.0.0.1:9")

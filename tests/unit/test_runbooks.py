@@ -126,6 +126,7 @@ def test_no_page_is_too_strange_to_be_read(markdown: str) -> None:
         ("echo {spaced}", "echo 'two words'"),
         ("echo x{spaced}y", "echo x'two words'y"),
         ("grep 'it' | echo {spaced}", "grep 'it' | echo 'two words'"),
+        ('echo "$HOME" {spaced}', "echo \"$HOME\" 'two words'"),
         ("# don't\necho {spaced}", "# don't\necho 'two words'"),
         ("echo '{spaced}'", "echo '<spaced>'"),
         ('echo "{spaced}"', 'echo "<spaced>"'),

@@ -210,7 +210,8 @@ class TestIncident:
 
     async def test_shows_every_alert_with_its_labels_and_texts(self, service: served.Served) -> None:
         texts = {"summary": "a is down", "description": "0 of 3 replicas"}
-        await hear(service, replace(alert(zone="z1"), annotations=texts), alert("b", ends=60))
+        await hear(service, replace(alert(zone="z1"), annotations=texts), alert("b"))
+        await hear(service, alert("b", ends=60))
         _, page, _ = await service.get(f"/incidents/{ID}")
         for expected in (
             "a is down",

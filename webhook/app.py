@@ -61,7 +61,7 @@ async def serve(options: Options) -> None:
     logs.setup(style=options.log_style, secrets=secrets)
     settings = await asyncio.to_thread(config.load, options.config_file)
     _refuse_unsafe(settings, options)
-    store = await sqlite.open_store(options.state_dir)
+    store = await sqlite.open_store(options.state_dir, settings.database_file)
     try:
         await _Service(options, store, secrets).run(settings)
     finally:

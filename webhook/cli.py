@@ -47,6 +47,7 @@ def main() -> None:
     Examples:
       phantommesh-alerts check
       phantommesh-alerts serve --dry-run --listen 127.0.0.1:9095
+      phantommesh-alerts incidents
       phantommesh-alerts route test alertname=ServiceDown priority=P1
     """
 
@@ -126,6 +127,47 @@ def serve(
     except OSError as error:
         click.echo(f"cannot listen on {host}:{port}: {error.strerror}", err=True)
         context.exit(1)
+
+
+@main.command()
+@_CONFIG
+@_STATE
+@click.option("--closed", is_flag=True, help="The last closed ones instead of those that are open.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At the most.")
+@_OUTPUT
+@click.pass_context
+def incidents(
+    context: click.Context,
+    *,
+    config_file: Path | None,
+    state_dir: Path,
+    closed: bool,
+    limit: int,
+    output: str,
+) -> None:
+    r"""List incidents and what each destination was told, from the store, whether `serve` runs or not.
+
+    \b
+    Examples:
+      phantommesh-alerts incidents
+      phantommesh-alerts incidents --closed --limit 10 --state-dir /var/lib/phantommesh-alerts
+      phantommesh-alerts incidents --output json
+    """
+    from datetime import UTC, datetime
+
+    from webhook import config, listing
+    from webhook.store import contract, peek
+
+    try:
+        file = config.load(config_file).database_file
+        found = peek.incidents(state_dir, file, closed=closed, limit=limit)
+    except (config.ConfigFaults, contract.StoreRefused) as refusal:
+        click.echo(str(refusal), err=True)
+        context.exit(1)
+    if output == "json":
+        click.echo(json.dumps(listing.as_data(found), indent=2))
+    else:
+        click.echo(listing.as_text(found, now=datetime.now(UTC)))
 
 
 @main.command()

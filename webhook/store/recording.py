@@ -14,7 +14,6 @@ from datetime import datetime
 
 from routing import episodes, model
 from webhook.store import rows
-from webhook.store.rows import SQL
 
 ROW_BYTES = 64
 """What one kept notification counts for beside its body, so that references cannot fill a disk uncounted."""
@@ -208,7 +207,7 @@ def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) ->
         connection, "save_notification", [(received_at, ids[digest]) for received_at, digest, _ in kept]
     )
     size = len(kept) * ROW_BYTES + sum(len(compressed) for _, _, compressed in fresh)
-    connection.execute(SQL["add_to_tally"], (len(kept), size))
+    connection.execute(rows.SQL["add_to_tally"], (len(kept), size))
 
 
 def _note_sources(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from routing import model
-from webhook.store import contract, opening, readers, recording, retention, rows, writer
-from webhook.store.rows import SQL
+from webhook.store import contract, opening, pruning, readers, recording, rows, writer
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -112,7 +111,7 @@ class _Sqlite:
 
     async def _note(self, name: str, incident_id: str, destination: str, *values: object) -> None:
         def note(connection: sqlite3.Connection) -> None:
-            if not connection.execute(SQL[name], (*values, incident_id, destination)).rowcount:
+            if not connection.execute(rows.SQL[name], (*values, incident_id, destination)).rowcount:
                 raise LookupError(f"incident {incident_id} was never expected at {destination}")
 
         await self._write(note)
@@ -136,7 +135,7 @@ class _Sqlite:
 
         def note(connection: sqlite3.Connection) -> dict[str, datetime]:
             rows.write_all(connection, "add_destination", new)
-            found = connection.execute(SQL["destinations"], (wanted,))
+            found = connection.execute(rows.SQL["destinations"], (wanted,))
             return {name: rows.from_micros(since) for name, since in found}
 
         return await self._write(note)
@@ -163,8 +162,8 @@ class _Sqlite:
 
     async def counts(self) -> contract.Counts:
         def count(connection: sqlite3.Connection) -> contract.Counts:
-            found = {model.Priority(tier): n for tier, n in connection.execute(SQL["open_counts"])}
-            notifications, size = connection.execute(SQL["tally"]).fetchone()
+            found = {model.Priority(tier): n for tier, n in connection.execute(rows.SQL["open_counts"])}
+            notifications, size = connection.execute(rows.SQL["tally"]).fetchone()
             return contract.Counts(
                 open_incidents={priority: found.get(priority, 0) for priority in model.Priority},
                 notifications=notifications,
@@ -173,10 +172,10 @@ class _Sqlite:
 
         return await self._readers.read(count)
 
-    async def prune(self, retention_: contract.Retention, now: datetime) -> int:
+    async def prune(self, retention: contract.Retention, now: datetime) -> int:
         total = 0
-        for drop in retention.ALL:
-            bite = functools.partial(drop, keep=retention_, now=now)
+        for drop in pruning.ALL:
+            bite = functools.partial(drop, keep=retention, now=now)
             while dropped := await self._write(bite):
                 total += dropped
         return total
@@ -190,17 +189,19 @@ class _Sqlite:
         await asyncio.to_thread(self._files.close)
 
     async def _change(self, name: str, values: Sequence[object] | Mapping[str, object]) -> int:
-        return await self._write(lambda connection: connection.execute(SQL[name], values).rowcount)
+        return await self._write(lambda connection: connection.execute(rows.SQL[name], values).rowcount)
 
     async def _rows(self, name: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        return await self._readers.read(lambda connection: connection.execute(SQL[name], values).fetchall())
+        return await self._readers.read(
+            lambda connection: connection.execute(rows.SQL[name], values).fetchall()
+        )
 
     async def _column(self, name: str, values: Sequence[object]) -> list[Any]:
         return [value for (value,) in await self._rows(name, values)]
 
     async def _listed(self, name: str, limit: int) -> Sequence[model.Situation]:
         def read(connection: sqlite3.Connection) -> list[model.Situation]:
-            ids = [incident_id for (incident_id,) in connection.execute(SQL[name], (limit,))]
+            ids = [incident_id for (incident_id,) in connection.execute(rows.SQL[name], (limit,))]
             return list(rows.situations(connection, ids).values())
 
         return await self._readers.read(read)

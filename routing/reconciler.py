@@ -23,6 +23,10 @@ _STORE_PAUSE_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 
+# A defect of ours must cost one incident a delay, not everyone the service. The incident stays due in the store:
+# a scan within the next minute, or a restart, takes it up again.
+_DEFECT = "could not deal with an incident"
+
 Compose = Callable[[model.Situation, model.Step], message.Message]
 
 
@@ -132,7 +136,12 @@ class Reconciler:
     async def _look(self, incident_ids: Collection[str]) -> None:
         situations = await self._ledger.situations(incident_ids)
         for situation in sorted(situations.values(), key=_urgency_of_incident):
-            await self._look_at(situation)
+            try:
+                await self._look_at(situation)
+            except ledger.Unavailable:
+                raise
+            except Exception:
+                _logger.exception(_DEFECT, extra={"incident": situation.incident.id})
 
     async def _look_at(self, situation: model.Situation) -> None:
         incident, now = situation.incident, self._clock()
@@ -189,12 +198,15 @@ class Reconciler:
         while (incident_id := await queue.take(p1_only=p1_only)) is not None:
             try:
                 await self._tell(name, incident_id)
+                self.wake([incident_id])
             except ledger.Unavailable as trouble:
                 self._emit(events.StoreTrouble(error=str(trouble)))
                 await self._pause(_STORE_PAUSE_SECONDS)
+                self.wake([incident_id])
+            except Exception:
+                _logger.exception(_DEFECT, extra={"incident": incident_id})
             finally:
                 queue.release(incident_id)
-            self.wake([incident_id])
 
     async def _tell(self, name: str, incident_id: str) -> None:
         """Plan on the newest state and take the step, if there still is one."""
@@ -229,13 +241,27 @@ class Reconciler:
     async def _send(
         self, name: str, situation: model.Situation, step: model.Step, attempt: Mapping[str, Any]
     ) -> None:
-        destination = self._targets[name].destination
-        told = self._compose(situation, step)
         try:
-            await _once(destination, told, plain=False)
+            await self._once(name, situation, step, plain=False)
         except contract.Refused as refusal:
             self._emit(events.Refused(**attempt, error=str(refusal)))
-            await _once(destination, told, plain=True)
+            await self._once(name, situation, step, plain=True)
+
+    async def _once(self, name: str, situation: model.Situation, step: model.Step, *, plain: bool) -> None:
+        try:
+            told = self._compose(situation, step)
+            async with asyncio.timeout(SEND_DEADLINE_SECONDS):
+                await self._targets[name].destination.send(told, plain=plain)
+        except TimeoutError as late:
+            raise contract.Passing(
+                f"no answer within {SEND_DEADLINE_SECONDS:.0f} s", outcome_known=False
+            ) from late
+        except contract.Failure:
+            raise
+        except Exception as defect:
+            # A defect in rendering must cost one message its form, not everyone the service.
+            _logger.exception("could not render a message", extra={"incident": situation.incident.id})
+            raise contract.Refused(f"could not be rendered: {type(defect).__name__}") from defect
 
     async def _settle(self, attempt: Mapping[str, Any], situation: model.Situation, step: model.Step) -> None:
         incident, name, now = situation.incident, attempt["destination"], self._clock()
@@ -336,22 +362,6 @@ class Reconciler:
             over = alarms.resolved(situation.incident, now, about_incident)
             if over:
                 self.wake(await self._ledger.record(over, now))
-
-
-async def _once(destination: contract.Destination, told: message.Message, *, plain: bool) -> None:
-    try:
-        async with asyncio.timeout(SEND_DEADLINE_SECONDS):
-            await destination.send(told, plain=plain)
-    except TimeoutError as late:
-        raise contract.Passing(
-            f"no answer within {SEND_DEADLINE_SECONDS:.0f} s", outcome_known=False
-        ) from late
-    except contract.Failure:
-        raise
-    except Exception as defect:
-        # A defect in rendering must cost one message its form, not everyone the service.
-        _logger.exception("could not render a message", extra={"incident": told.incident.id})
-        raise contract.Refused(f"could not be rendered: {type(defect).__name__}") from defect
 
 
 def _urgency_of_incident(situation: model.Situation) -> lane.Urgency:

@@ -95,6 +95,7 @@ class _Service:
         self._options = options
         self._store = store
         self._secrets = secrets
+        self._hidden: set[str] = set()
         self._metrics = metrics.Metrics(
             version=metadata.version("phantommesh-alerts"), sqlite_version=sqlite3.sqlite_version
         )
@@ -173,9 +174,11 @@ class _Service:
         )
 
     async def _use(self, settings: config.Settings) -> None:
-        self._secrets.replace(_secret_values(settings))
-        self._settings = settings
+        # What was in force before stays hidden too: rotated away is not yet forgotten.
+        self._hidden.update(_secret_values(settings))
+        self._secrets.replace(self._hidden)
         await self._delivering.take(settings)
+        self._settings = settings
         self._metrics.know(self._delivering.names)
         self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=_now())
 

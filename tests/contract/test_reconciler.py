@@ -321,6 +321,19 @@ async def test_a_defect_in_a_destination_costs_a_message_and_not_the_service(rig
     assert len(rig.event(events.Dead)) == 1
 
 
+async def test_a_defect_in_a_decision_costs_one_incident_and_not_the_service(rig: Rig) -> None:
+    def route(labels: model.Labels) -> list[str]:
+        if labels["pod"] == "odd":
+            raise ZeroDivisionError
+        return ["pager"]
+
+    rig.route = route
+    async with rig.run():
+        await rig.hear(now_alert("odd"), group={"alertname": "Odd"})
+        await rig.hear(now_alert("even"))
+        assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
+
+
 async def test_a_mended_route_moves_what_is_open(rig: Rig) -> None:
     rig.route = lambda _: ("channel",)
     async with rig.run():

@@ -13,7 +13,7 @@ import pytest
 
 from routing import model
 from tests.contract import served
-from webhook import auth, endpoint
+from webhook import auth, endpoint, health, receive
 from webhook.store import opening
 
 GOOD = (served.FIXTURES / "good.json").read_bytes()
@@ -336,6 +336,20 @@ class TestUnavailable:
         assert status == 200
         assert "phantommesh_alerts_store_up 0.0" in text
 
+    async def test_store_that_is_busy_is_not_waited_for_and_what_it_has_is_woken_later(
+        self, service: served.Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(receive, "RECORD_SECONDS", 0.05)
+        with closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert (await service.post(GOOD))[0] == 503
+            assert service.woken == []
+            other.execute("ROLLBACK")
+        async with asyncio.timeout(10):
+            while not service.woken:
+                await service.store.probe()
+        assert service.woken == [ID]
+
     async def test_body_that_does_not_come_is_given_up(
         self, service: served.Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -382,6 +396,16 @@ class TestUnavailable:
 class TestOperating:
     async def test_ready_while_the_store_takes_commits(self, service: served.Served) -> None:
         assert (await service.get("/-/ready"))[0] == 200
+
+    async def test_store_is_probed_at_most_once_a_second(self, service: served.Served) -> None:
+        now = 0.0
+        readiness = health.Readiness(service.store, monotonic=lambda: now)
+        assert await readiness.trouble() is None
+        await service.close_store()
+        now = 0.9
+        assert await readiness.trouble() is None
+        now = 1.0
+        assert await readiness.trouble() is not None
 
     async def test_reload_that_is_taken_is_200(self, service: served.Served) -> None:
         assert (await service.get("/-/reload", method="POST"))[0] == 200

@@ -81,7 +81,7 @@ def _pytest(summary: Summary, arguments: list[str], *, parts_required: bool) -> 
     OUTCOMES.parent.mkdir(exist_ok=True)
     plugin = ["-p", "tests.setup.outcomes", f"--outcomes={OUTCOMES}"]
     hanging = ["-o", f"faulthandler_timeout={HANGING_SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
-    command = [f"{VENV}/bin/python", "-m", "pytest", *plugin, *hanging, *arguments]
+    command = [f"{VENV}/bin/python", "-m", "pytest", "--durations=8", *plugin, *hanging, *arguments]
     status = subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False).returncode
     if not OUTCOMES.exists():
         summary.failed.append(f"pytest did not come to its end (status {status})")

@@ -199,12 +199,10 @@ class Situation:
 
     Attributes:
         deliveries: by destination.
-        moved_shown: for alerts that moved away: the destinations that show the incident which has them now.
     """
 
     incident: Incident
     deliveries: Mapping[str, Delivery]
-    moved_shown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,7 @@ class Reconciler:
             try:
                 if scanned is None:
                     await self._recall_alarms()
+                    await self._ledger.wake_open(now)  # the routes may be other ones than before
                 if scanned is None or now >= scan_at:
                     self.wake(await self._ledger.due(scanned and scanned - _RESCAN_OVERLAP, now))
                     scanned = now

@@ -107,9 +107,7 @@ class Delivering:
             told_name(entry, dry_run=self._dry_run): build(entry, dry_run=self._dry_run)
             for entry in settings.destinations.values()
         }
-        now = self._clock()
-        since = await self._store.destinations_since(built.keys(), now)
-        await self._store.wake_open(now)
+        since = await self._store.destinations_since(built.keys(), self._clock())
         self._next = (
             reconciler.Reconciler(
                 ledger=self._store,

@@ -174,7 +174,6 @@ async def test_nothing_is_told_twice_by_a_restart(rig: Rig) -> None:
         await rig.places["pager"].until(1)
         await rig.places["channel"].until(1)
         await rig.quiet()
-    await rig.store.wake_open(datetime.now(UTC))
     async with rig.run():
         await rig.quiet()
     assert [len(place.told) for place in rig.places.values()] == [1, 1]
@@ -341,7 +340,6 @@ async def test_a_mended_route_moves_what_is_open(rig: Rig) -> None:
         await rig.places["channel"].until(1)
         await rig.quiet()
     rig.route = lambda _: ("pager",)
-    await rig.store.wake_open(datetime.now(UTC))
     async with rig.run():
         assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
         assert (await rig.places["channel"].until(2))[1] == "ServiceDown close: rerouted"

@@ -82,19 +82,7 @@ class Rig:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """A reconciler at work; in the end it finishes what is under way."""
-        since = await self.store.destinations_since(self.places, datetime.now(UTC))
-        self.running = reconciler.Reconciler(
-            ledger=self.store,
-            route=self.route,
-            targets={
-                name: reconciler.Target(destination=place, since=since[name])
-                for name, place in self.places.items()
-            },
-            compose=lambda situation, step: message.compose(
-                situation.incident, step, surroundings=message.Surroundings(), runbooks={}
-            ),
-            emit=self.happened.append,
-        )
+        self.running = await self._reconciler()
         task = asyncio.create_task(self.running.run())
         try:
             yield
@@ -104,9 +92,16 @@ class Rig:
             await task
 
     async def die(self) -> None:
-        """A reconciler that is cut off wherever it is, as by kill -9."""
+        """A reconciler that is cut off while its destination hangs, as by kill -9."""
+        task = asyncio.create_task((await self._reconciler()).run())
+        async with asyncio.timeout(10):
+            await next(iter(self.places.values())).hanging.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _reconciler(self) -> reconciler.Reconciler:
         since = await self.store.destinations_since(self.places, datetime.now(UTC))
-        cut_off = reconciler.Reconciler(
+        return reconciler.Reconciler(
             ledger=self.store,
             route=self.route,
             targets={
@@ -118,11 +113,6 @@ class Rig:
             ),
             emit=self.happened.append,
         )
-        task = asyncio.create_task(cut_off.run())
-        async with asyncio.timeout(10):
-            await next(iter(self.places.values())).hanging.wait()
-        task.cancel()
-        await asyncio.wait([task])
 
     async def quiet(self) -> None:
         """Wait until nothing is due any more but in the future."""

@@ -41,6 +41,14 @@ class Prometheus(process.Program):
         assert found is not None, "poll returns nothing untrue"
         return found
 
+    async def wait_no_alert(self, name: str, *, timeout_seconds: float) -> None:
+        """Wait until no alert of this name is pending or firing."""
+
+        def wanted(answer: Any) -> bool:
+            return all(one["labels"]["alertname"] != name for one in answer["data"]["alerts"])
+
+        await web.poll(f"{self.url}/api/v1/alerts", wanted, timeout_seconds=timeout_seconds)
+
     async def wait_all_up(self, *, timeout_seconds: float) -> None:
         """Wait until every target was scraped with success at its last scrape."""
 

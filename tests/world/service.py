@@ -43,6 +43,7 @@ class Service:
         self.url = f"http://127.0.0.1:{port}"
         self._program: process.Program | None = None
         self._pump: asyncio.Task[None] | None = None
+        self._logged = asyncio.Event()
 
     @property
     def webhook_url(self) -> str:
@@ -87,6 +88,9 @@ class Service:
             raise process.ProgramFailedError(
                 f"phantommesh-alerts did not start: {error}\n{program.log_tail()}"
             ) from error
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
 
     async def kill(self) -> None:
         """End it with kill -9: nothing is flushed, nothing is finished."""
@@ -109,6 +113,22 @@ class Service:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
+    async def wait_logged(self, pattern: re.Pattern[str], *, timeout_seconds: float) -> re.Match[str]:
+        """Wait until the log, of every start, holds the pattern; return where it stands first.
+
+        Raises:
+            TimeoutError: with the end of the log.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while (found := pattern.search(self.log())) is None:
+                    await self._logged.wait()
+                return found
+        except TimeoutError:
+            raise TimeoutError(
+                f"not logged within {timeout_seconds} s: {pattern.pattern}\n{self.log()[-6_000:]}"
+            ) from None
+
     def _command(self) -> list[str | Path]:
         config: list[str | Path] = [] if self.config_path is None else ["--config", self.config_path]
         listen = self.url.removeprefix("http://")
@@ -123,6 +143,8 @@ class Service:
             async for line in child.stdout:
                 log.write(line)
                 log.flush()
+                self._logged.set()
+                self._logged = asyncio.Event()
                 found = _LISTENING.search(line)
                 if found is not None and not listening.done():
                     listening.set_result(found[1].decode())

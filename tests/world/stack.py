@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import parts as programs
-from tests.standins import pagerduty, slack
+from tests.standins import grafana, pagerduty, prometheus_page, slack
 from tests.world import alertmanager, mesh, ports, prometheus, service, staging
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
@@ -37,6 +37,8 @@ class Stack:
     service: service.Service
     pagerduty: pagerduty.PagerDuty
     slack: slack.Slack
+    prometheus_pages: str
+    """Where people look at Prometheus, whatever its build has: a base URL."""
 
 
 @asynccontextmanager
@@ -59,18 +61,25 @@ async def run(
             pagerduty.serve(keys={ROUTING_KEY: "PhantomMesh production"})
         )
         the_slack = await running.enter_async_context(slack.serve(channels=CHANNELS))
+        prometheus_pages = await running.enter_async_context(
+            prometheus_page.serve(f"http://127.0.0.1:{prometheus_port}")
+        )
+        the_grafana_url = await running.enter_async_context(grafana.serve())
         told("PhantomMesh Alerts")
         the_service = await running.enter_async_context(
             service.run(
                 state_dir=folder / "state",
                 port=service_port,
-                env=environment(
-                    service_url=f"http://127.0.0.1:{service_port}",
-                    prometheus_url=f"http://127.0.0.1:{prometheus_port}",
-                    alertmanager_url=f"http://127.0.0.1:{alertmanager_port}",
-                    pagerduty_at=the_pagerduty,
-                    slack_at=the_slack,
-                ),
+                env={
+                    **environment(
+                        service_url=f"http://127.0.0.1:{service_port}",
+                        prometheus_url=prometheus_pages,
+                        alertmanager_url=f"http://127.0.0.1:{alertmanager_port}",
+                        pagerduty_at=the_pagerduty,
+                        slack_at=the_slack,
+                    ),
+                    "GRAFANA_URL": the_grafana_url,
+                },
             )
         )
         staged = staging.stage(
@@ -100,6 +109,7 @@ async def run(
             service=the_service,
             pagerduty=the_pagerduty,
             slack=the_slack,
+            prometheus_pages=prometheus_pages,
         )
 
 

@@ -39,9 +39,6 @@ def demo(arguments: list[str]) -> int:
 
 def picture(arguments: list[str]) -> int:
     ready_for_demo()
-    missing = install_chromium()
-    if missing:
-        raise environment.Failed(f"the picture needs Chromium; {missing}")
     environment.enter("tests.demo.picture", arguments)
 
 

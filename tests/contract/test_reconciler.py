@@ -52,6 +52,10 @@ class Place:
     async def close(self) -> None:
         return
 
+    async def until_hanging(self) -> None:
+        async with asyncio.timeout(10):
+            await self.hanging.wait()
+
     async def until(self, count: int) -> list[str]:
         """Wait until it was told so many things; returns what."""
         async with asyncio.timeout(10), self._changed:
@@ -94,8 +98,7 @@ class Rig:
     async def die(self) -> None:
         """A reconciler that is cut off while its destination hangs, as by kill -9."""
         task = asyncio.create_task((await self._reconciler()).run())
-        async with asyncio.timeout(10):
-            await next(iter(self.places.values())).hanging.wait()
+        await next(iter(self.places.values())).until_hanging()
         task.cancel()
         await asyncio.wait([task])
 
@@ -174,7 +177,7 @@ async def test_a_send_that_hangs_does_not_keep_a_p1_waiting(rig: Rig) -> None:
     pager.hangs_on = lambda told: told.step.shows.priority is model.Priority.P3
     async with rig.run():
         await rig.hear(now_alert(priority="P3"), group={"alertname": "Slow"})
-        await pager.hanging.wait()
+        await pager.until_hanging()
         await rig.hear(now_alert("b"))
         assert await pager.until(1) == ["ServiceDown open: fired"]
         pager.go_on.set()
@@ -226,7 +229,7 @@ async def test_a_send_under_way_is_finished_and_recorded_before_the_end(rig: Rig
     pager.hangs_on = lambda _told: True
     async with rig.run():
         await rig.hear(now_alert())
-        await pager.hanging.wait()
+        await pager.until_hanging()
         asyncio.get_running_loop().call_later(0.05, pager.go_on.set)
     (situation,) = await rig.store.open_incidents(10)
     shown = situation.deliveries["pager"].shown

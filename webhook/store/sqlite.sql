@@ -97,11 +97,11 @@ ORDER BY priority, due_at
 
 -- name: next_due
 SELECT min(due_at) FROM (
-    SELECT min(due_at) AS due_at FROM incident WHERE due_at IS NOT NULL AND priority = 1 AND due_at > :after
+    SELECT min(due_at) AS due_at FROM incident WHERE due_at IS NOT NULL AND priority = 1 AND due_at > ?1
     UNION ALL
-    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 2 AND due_at > :after
+    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 2 AND due_at > ?1
     UNION ALL
-    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 3 AND due_at > :after
+    SELECT min(due_at) FROM incident WHERE due_at IS NOT NULL AND priority = 3 AND due_at > ?1
 )
 
 -- name: rest

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from aiohttp import http_exceptions, web
+from aiohttp import web
 
 from routing import ledger
 from webhook import answers, auth, faults, receive
@@ -37,6 +37,7 @@ class Endpoint:
         self._answered = answered
         self._max_body_bytes = max_body_bytes
         self._free_bytes = max_body_bytes * _BODIES_AT_ONCE
+        self._in_trouble = False
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a request, and tell of the answer."""
@@ -69,11 +70,17 @@ class Endpoint:
         except faults.Malformed as fault:
             return answers.refusal(400, fault.error, pointer=fault.pointer)
         except ledger.Unavailable as error:
-            _log.warning("could not record a message", extra={"error": str(error)})
+            # Alertmanager comes again several times a second, so the first of them says it for all.
+            level = logging.DEBUG if self._in_trouble else logging.WARNING
+            self._in_trouble = True
+            _log.log(level, "messages cannot be recorded", extra={"error": str(error)})
         except Exception:  # noqa: BLE001 - the edge of the process
             # Whatever went wrong, Alertmanager must keep the message and come again.
             _log.exception("could not record a message")
         else:
+            if self._in_trouble:
+                self._in_trouble = False
+                _log.info("messages are recorded again")
             return web.json_response({"changed": list(changed)})
         return answers.unavailable("it cannot be recorded now")
 
@@ -106,6 +113,6 @@ class Endpoint:
             return answers.unavailable(f"the body did not come within {READ_SECONDS:g} s")
         except ConnectionError:
             return answers.refusal(_CLIENT_LEFT, "the client left before its body was here")
-        except http_exceptions.PayloadEncodingError:
+        except web.RequestPayloadError:
             return answers.refusal(400, "the body's encoding is broken")
         return None

@@ -40,7 +40,7 @@ class Secrets:
         self.replace(values)
 
     def replace(self, values: Iterable[str]) -> None:
-        """Hide these from now on, and of an address its path too: that is where a Slack webhook has its secret."""
+        """Hide these from now on, and of an address its last part too: there a Slack webhook has its secret."""
         hidden = {part for value in values for part in _parts(value) if len(part) >= _SHORTEST_SECRET}
         longest_first = sorted(hidden, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if hidden else None
@@ -54,7 +54,7 @@ def _parts(secret: str) -> tuple[str, ...]:
     if "://" not in secret:
         return (secret,)
     address = urlsplit(secret)
-    return (secret, address.path.strip("/"), address.path.rpartition("/")[2], address.password or "")
+    return (secret, address.path.rstrip("/").rpartition("/")[2], address.password or "")
 
 
 class _Formatter(logging.Formatter):

@@ -19,7 +19,3 @@ class Novelty:
         if len(self._met) > self._most:
             self._met.popitem(last=False)
         return new
-
-    def forget(self, thing: Hashable) -> None:
-        """Tell it again when it comes again."""
-        self._met.pop(thing, None)

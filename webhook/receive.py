@@ -74,8 +74,7 @@ class Intake:
         self, notification: model.Notification | None, sources: Collection[str], body: bytes, now: datetime
     ) -> Sequence[str]:
         changed = await self._store.accept(notification, sources=sources, body=body, now=now)
-        if changed:
-            self._wake(changed)
+        self._wake(changed)
         return changed
 
     def _recorded(self, recording: asyncio.Task[Sequence[str]]) -> None:

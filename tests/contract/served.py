@@ -31,6 +31,7 @@ class Served:
         self.reload_faults: Sequence[str] = ()
         self.lanes: Mapping[str, pages.Lane] = {}
         self._open = True
+        self._connections: list[asyncio.StreamWriter] = []
         self.metrics = metrics.Metrics(version="1.2.3", sqlite_version="3.40.1", destinations=["slack-ops"])
 
     @property
@@ -52,6 +53,11 @@ class Served:
         if self._open:
             self._open = False
             await self.store.close()
+
+    def hang_up(self) -> None:
+        """Close every raw connection."""
+        for writer in self._connections:
+            writer.close()
 
     def view(self) -> pages.View:
         around = message.Surroundings(
@@ -100,6 +106,7 @@ class Served:
     async def raw(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection on which exactly this was sent."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._connections.append(writer)
         writer.write(sent)
         await writer.drain()
         return reader, writer
@@ -123,5 +130,6 @@ async def serve(
         served.port = runner.addresses[0][1]
         yield served
     finally:
+        served.hang_up()
         await runner.cleanup()
         await served.close_store()

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import logging
 import sqlite3
@@ -170,14 +171,19 @@ class TestRefusing:
 
     @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
     async def test_what_is_not_json_by_its_type_is_415(self, service: served.Served, media_type: str) -> None:
-        reader, writer = await service.raw(
+        reader, _writer = await service.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
             + (f"Content-Type: {media_type}\r\n".encode() if media_type else b"")
             + b"Content-Length: %d\r\n\r\n" % len(GOOD)
             + GOOD
         )
         assert (await reader.readline()).split()[1] == b"415"
-        writer.close()
+
+    @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
+    async def test_what_is_only_looked_at_takes_no_post(self, service: served.Served, path: str) -> None:
+        status, text, headers = await service.get(path, method="POST")
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
+        assert set(json.loads(text)) == {"error", "pointer"}
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"])
     async def test_other_methods_are_405(self, service: served.Served, method: str) -> None:
@@ -202,28 +208,34 @@ class TestSize:
         assert answer == {"error": f"the body is larger than {len(GOOD)} bytes", "pointer": ""}
 
     async def test_413_does_not_wait_for_the_body(self, small: served.Served) -> None:
-        reader, writer = await small.raw(
+        reader, _writer = await small.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000000000000\r\n\r\n"
         )
         assert (await reader.readline()).split()[1] == b"413"
-        writer.close()
 
     async def test_body_without_a_length_is_413_once_it_is_too_large(self, small: served.Served) -> None:
-        reader, writer = await small.raw(
+        reader, _writer = await small.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n%b\r\n" % (len(GOOD) + 1, GOOD + b" ")
         )
         assert (await reader.readline()).split()[1] == b"413"
-        writer.close()
+
+    async def test_broken_compression_is_400(self, service: served.Served) -> None:
+        status, _, _ = await service.post(b"no gzip", {**served.JSON, "Content-Encoding": "gzip"})
+        assert status == 400
+
+    async def test_compressed_body_is_measured_as_it_is_read(self, small: served.Served) -> None:
+        headers = {**served.JSON, "Content-Encoding": "gzip"}
+        assert (await small.post(gzip.compress(GOOD), headers))[0] == 200
+        assert (await small.post(gzip.compress(GOOD + b" " * 1_000_000), headers))[0] == 413
 
     async def test_broken_chunk_is_400(self, service: served.Served) -> None:
-        reader, writer = await service.raw(
+        reader, _writer = await service.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\nno length\r\n"
         )
         assert (await reader.readline()).split()[1] == b"400"
-        writer.close()
 
 
 class TestCredentials:
@@ -250,6 +262,7 @@ class TestCredentials:
             {"Authorization": "Basic !!!"},
             basic(TOKEN, "wrong"),
             basic("alertmanager", TOKEN + ":"),
+            {"Authorization": basic("alertmanager", TOKEN)["Authorization"] + "!"},
             {"Authorization": "Bearer \udcff\udcfe"},
         ],
     )
@@ -268,22 +281,20 @@ class TestCredentials:
         assert (await closed.get("/webhook/alertmanager", method=method))[0] == 401
 
     async def test_come_before_the_type_the_size_and_the_body(self, closed: served.Served) -> None:
-        reader, writer = await closed.raw(
+        reader, _writer = await closed.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
             b"Content-Length: 1000000000000\r\n\r\n"
         )
         assert (await reader.readline()).split()[1] == b"401"
-        writer.close()
 
     async def test_cautious_client_is_not_asked_for_its_body_without_them(
         self, closed: served.Served
     ) -> None:
-        reader, writer = await closed.raw(
+        reader, _writer = await closed.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n"
         )
         assert (await reader.readline()).split()[1] == b"401"
-        writer.close()
 
     async def test_cautious_client_is_asked_for_its_body_with_them(self, closed: served.Served) -> None:
         reader, writer = await closed.raw(
@@ -294,7 +305,6 @@ class TestCredentials:
         assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"100"
         writer.write(GOOD)
         assert (await reader.readline()).split()[1] == b"200"
-        writer.close()
 
     @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready"])
     async def test_are_not_asked_for_where_nothing_changes(self, closed: served.Served, path: str) -> None:
@@ -323,12 +333,46 @@ class TestUnavailable:
         assert (status, answer) == (503, {"error": "it cannot be recorded now", "pointer": ""})
         assert int(headers["Retry-After"]) >= 1
 
+    async def test_it_is_said_once_until_it_is_over(
+        self,
+        service: served.Served,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.INFO, "webhook.endpoint")
+        with (
+            monkeypatch.context() as patched,
+            closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other,
+        ):
+            patched.setattr(receive, "RECORD_SECONDS", 0.05)
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(3):
+                assert (await service.post(GOOD))[0] == 503
+            other.execute("ROLLBACK")
+        await service.post(GOOD)
+        await service.post(GOOD)
+        told = [(record.levelname, record.getMessage(), record.exc_info) for record in caplog.records]
+        assert told == [
+            ("WARNING", "messages cannot be recorded", None),
+            ("INFO", "messages are recorded again", None),
+        ]
+
+    async def test_whatever_else_goes_wrong_is_asked_to_come_again_and_logged(
+        self, service: served.Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        del service.now  # the clock fails
+        status, answer, headers = await service.post(GOOD)
+        assert (status, answer["error"]) == (503, "it cannot be recorded now")
+        assert int(headers["Retry-After"]) >= 1
+        assert [record.exc_info is not None for record in caplog.records] == [True]
+
     async def test_process_is_healthy_all_the_same(self, broken: served.Served) -> None:
         assert (await broken.get("/-/healthy"))[0] == 200
 
     async def test_process_is_not_ready(self, broken: served.Served) -> None:
-        status, text, _ = await broken.get("/-/ready")
-        assert status == 503
+        status, text, headers = await broken.get("/-/ready")
+        assert (status, headers["Retry-After"]) == (503, "1")
         assert text.startswith("Not ready: ")
 
     async def test_metrics_say_so(self, broken: served.Served) -> None:
@@ -350,16 +394,20 @@ class TestUnavailable:
                 await service.store.probe()
         assert service.woken == [ID]
 
+    async def test_metrics_say_so_also_between_two_probes(self, service: served.Served) -> None:
+        assert "phantommesh_alerts_store_up 1.0" in (await service.get("/metrics"))[1]
+        await service.close_store()
+        assert "phantommesh_alerts_store_up 0.0" in (await service.get("/metrics"))[1]
+
     async def test_body_that_does_not_come_is_given_up(
         self, service: served.Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(endpoint, "READ_SECONDS", 0.05)
-        reader, writer = await service.raw(
+        reader, _writer = await service.raw(
             b"POST /webhook/alertmanager HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 100\r\n\r\n{"
         )
         assert (await reader.readline()).split()[1] == b"503"
-        writer.close()
 
     async def test_bodies_beyond_the_memory_for_them_are_asked_to_come_again(
         self, small: served.Served
@@ -377,8 +425,6 @@ class TestUnavailable:
                 writer.write(GOOD[-1:])
         assert [(await reading).split()[1] for reading in waiting] == [b"200"] * 4
         assert (await small.post(GOOD))[0] == 200
-        for _, writer in started:
-            writer.close()
 
     async def test_client_that_leaves_does_no_harm(
         self, small: served.Served, caplog: pytest.LogCaptureFixture
@@ -436,6 +482,15 @@ class TestOperating:
         await closed.post(GOOD, {**served.JSON, **BEARER})
         await closed.post(b"", {**served.JSON, **BEARER})
         assert [answer.status for answer in closed.answers] == [401, 200, 400]
+
+    async def test_fault_of_ours_is_500_in_the_one_shape_and_logged(
+        self, service: served.Served, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        del service.runbooks
+        status, text, _ = await service.get("/")
+        assert (status, set(json.loads(text))) == (500, {"error", "pointer"})
+        assert "runbooks" not in text
+        assert [record.exc_info is not None for record in caplog.records] == [True]
 
     async def test_answers_do_not_name_the_software_beneath(self, service: served.Served) -> None:
         _, _, headers = await service.get("/-/healthy")

@@ -112,6 +112,19 @@ class TestOverview:
         _, runbook, _ = await service.get(link.replace("&amp;", "&"))
         assert "kubectl get pods -n pm -l app=vpn-core" in re.sub(r"</?span>", "", runbook)
 
+    async def test_shows_the_most_urgent_and_how_many_more(self, service: served.Served) -> None:
+        for number in range(203):
+            await hear(service, alert(str(number)), n=str(number))
+        _, page, _ = await service.get("/")
+        assert "203 open incidents" in page
+        assert page.count('<article class="card') == 200
+        assert "3 more are open and not shown here" in page
+
+    async def test_names_too_long_for_a_link_are_left_out_of_it(self, service: served.Served) -> None:
+        await hear(service, alert(service="s" * 2000))
+        _, page, _ = await service.get("/")
+        assert 'href="/runbooks/ServiceDown"' in page
+
     async def test_shows_what_closed_lately(self, service: served.Served) -> None:
         await hear(service, alert())
         await hear(service, alert(ends=60))
@@ -183,6 +196,24 @@ class TestToldWhat:
         await hear(service, alert(starts=120))
         assert (await self.says(service, path)).startswith("waiting it shows an earlier time, this one waits")
 
+    async def test_an_earlier_firing_and_not_this_one(self, service: served.Served, path: str) -> None:
+        await hear(service, alert())
+        await tell(service)
+        await hear(service, alert(ends=60))
+        await hear(service, alert(starts=120))
+        assert (await self.says(service, path)).startswith("waiting it shows an earlier time, this one waits")
+
+    async def test_that_it_fires_while_a_change_is_on_its_way(
+        self, service: served.Served, path: str
+    ) -> None:
+        await hear(service, alert())
+        await tell(service)
+        await hear(service, alert("b"))
+        await service.store.intend(ID, "slack-ops", await state_to_show(service), service.now)
+        assert (await self.says(service, path)).startswith(
+            "waiting it shows as firing, a change is on its way"
+        )
+
     async def test_nothing_because_it_fails(self, service: served.Served, path: str) -> None:
         await hear(service, alert())
         shows = await state_to_show(service)
@@ -221,6 +252,13 @@ class TestIncident:
             ">resolved</span>",
         ):
             assert expected in page
+
+    async def test_says_that_a_firing_is_held(self, service: served.Served) -> None:
+        await hear(service, alert("a"), alert("b"))
+        await hear(service, alert("b", ends=60))
+        await hear(service, alert("b", starts=30))
+        _, page, _ = await service.get(f"/incidents/{ID}")
+        assert ">held</span>" in page
 
     async def test_links_where_its_cause_can_be_seen(self, service: served.Served) -> None:
         one = replace(
@@ -316,6 +354,11 @@ class TestRunbook:
         assert status == 404
         assert '<a href="/runbooks/ServiceDown">ServiceDown</a>' in page
 
+    async def test_unknown_one_that_is_near_none_is_404_and_names_all(self, service: served.Served) -> None:
+        _, page, _ = await service.get("/runbooks/xyz")
+        for name in RUNBOOKS:
+            assert f'href="/runbooks/{name}"' in page
+
     @pytest.mark.parametrize("name", ["..%2fREADME", "ServiceDown.md", "%3Cscript%3E", "%ff"])
     async def test_name_is_looked_up_and_never_a_path(self, service: served.Served, name: str) -> None:
         status, page, _ = await service.get(f"/runbooks/{name}")
@@ -336,6 +379,7 @@ class TestEveryPage:
         assert "unsafe" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cache-Control"] == "no-store"
         assert not re.search(r'(?:src|href)="https?://', page.partition("<main>")[0])
 
     @pytest.mark.parametrize("path", ["/", f"/incidents/{ID}"])

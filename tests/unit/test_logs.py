@@ -94,6 +94,19 @@ def test_json_line_is_one_object_with_its_extras(as_json: Log) -> None:
     }
 
 
+def test_extra_cannot_stand_for_a_field_that_every_record_has(as_json: Log) -> None:
+    as_json.logger.info("told", extra={"level": "DEBUG", "time": "never"})
+    (record,) = as_json.records
+    assert record["level"] == "INFO"
+    assert record["time"] != "never"
+
+
+def test_set_up_again_writes_each_line_once(text: Log) -> None:
+    logs.setup(style="text", secrets=text.secrets, stream=text.stream)
+    text.logger.info("told")
+    assert len(text.lines) == 1
+
+
 @pytest.mark.parametrize(
     "forged",
     [

@@ -154,6 +154,10 @@ def test_versions_are_labels(measured: metrics.Metrics) -> None:
     assert {"version": "1.2.3", "sqlite_version": "3.40.1"}.items() <= family.samples[0].labels.items()
 
 
+def test_no_series_tells_when_another_was_made(measured: metrics.Metrics) -> None:
+    assert "_created" not in prometheus_client.generate_latest(measured.registry).decode()
+
+
 def test_every_metric_is_named_ours(measured: metrics.Metrics) -> None:
     text = prometheus_client.generate_latest(measured.registry).decode()
     assert {
@@ -182,6 +186,8 @@ async def test_series_grow_neither_with_incidents_nor_with_sources_without_end(t
                 body=b"",
                 now=at,
             )
+            if number == 100:
+                await service.get("/metrics")
         _, text, _ = await service.get("/metrics")
     sources = [line for line in text.splitlines() if line.startswith(f"{P}source_last_heard")]
     assert len(sources) == 100

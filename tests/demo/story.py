@@ -1,11 +1,11 @@
 """The demo's run: start everything, break a service, see the page, mend it, see the resolve."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Failed(Exception):
 
 
 async def run(terminal: Terminal, folder: Path, *, stays: bool) -> Told:
-    """Tell the whole story. With `stays`, everything then runs on until this task is cancelled.
+    """Tell the whole story. With `stays`, all runs on until this task is cancelled.
 
     Raises:
         Failed: the page or the resolve did not come.
@@ -58,7 +58,7 @@ async def run(terminal: Terminal, folder: Path, *, stays: bool) -> Told:
     terminal.say("PhantomMesh Alerts: a service breaks, you are paged, it recovers.", "bold")
     terminal.say("Prometheus and Alertmanager are real. PagerDuty and Slack are stand-ins.", "quiet")
     terminal.say()
-    async with AsyncExitStack() as exits:
+    async with contextlib.AsyncExitStack() as exits:
         async with terminal.waiting("Starting") as now:
             running = await exits.enter_async_context(
                 stack.run(chosen, folder, told=lambda what: now(f"Starting: {what}"))
@@ -91,7 +91,9 @@ async def run(terminal: Terminal, folder: Path, *, stays: bool) -> Told:
         if stays:
             terminal.say()
             terminal.say("Everything stays open until Ctrl-C.", "bold")
-            await asyncio.Event().wait()
+            # Being stopped by hand is how this ends well.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
     return told
 
 

@@ -20,9 +20,10 @@ article h2 { font-size: 16px; margin: 2px 0 6px; }
 .acknowledged .status { color: var(--amber); }
 .resolved .status { color: var(--green); }
 .links { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 8px 0; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 14px; margin: 8px 0; font-size: 13px; }
+dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 14px; margin: 8px 0; font-size: 13px; }
 dt { color: var(--soft); }
-dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
+dd dl { margin: 0 0 6px; }
+dd { margin: 0; min-width: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 ol { list-style: none; margin: 8px 0 0; padding: 8px 0 0; border-top: 1px solid var(--line); font-size: 13px; }
 """
 
@@ -86,10 +87,21 @@ def _details(payload: Mapping[str, Any]) -> str:
         name: payload[name] for name in ("source", "component", "group", "class") if payload.get(name)
     }
     rows.update(payload.get("custom_details") or {})
-    cells = "".join(
-        f"<dt>{page.escape(name)}</dt><dd>{page.escape(value)}</dd>" for name, value in rows.items()
-    )
+    return _table(rows)
+
+
+def _table(rows: Mapping[str, object]) -> str:
+    cells = "".join(f"<dt>{page.escape(name)}</dt><dd>{_value(value)}</dd>" for name, value in rows.items())
     return f"<dl>{cells}</dl>"
+
+
+def _value(value: object) -> str:
+    """Nested as PagerDuty shows it: objects and lists inside of custom details keep their shape."""
+    if isinstance(value, Mapping):
+        return _table(value)
+    if isinstance(value, list):
+        return "".join(f"<div>{_value(one)}</div>" for one in value)
+    return page.escape(value)
 
 
 def _told(event: incidents.Event) -> str:

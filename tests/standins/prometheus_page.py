@@ -26,6 +26,7 @@ main { max-width: 920px; margin: 0 auto; padding: 20px 24px 48px; }
 h2 { font-size: 16px; margin: 20px 0 6px; }
 svg { width: 100%; height: 120px; border: 1px solid var(--line); border-radius: 4px; }
 polyline { fill: none; stroke: var(--red); stroke-width: 2; vector-effect: non-scaling-stroke; }
+.axis { display: flex; justify-content: space-between; }
 .firing { color: var(--red); font-weight: 700; }
 .pending { color: var(--amber); font-weight: 700; }
 """
@@ -106,6 +107,7 @@ def _series(one: Mapping[str, Any], now: float) -> str:
         f"<pre>{page.escape(_labels(one['metric']))} = {values[-1][1]:g}</pre>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="from 0 to {top:g}"><polyline points="{points}"/></svg>'
+        '<p class="axis soft"><span>15 minutes ago</span><span>now</span></p>'
     )
 
 

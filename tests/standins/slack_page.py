@@ -8,7 +8,7 @@ from tests.standins import messages, mrkdwn, page
 _SENDER = "PhantomMesh Alerts"
 
 _STYLE = """
-body { display: grid; grid-template-columns: 250px 1fr; min-height: 100vh; }
+body { display: grid; grid-template-columns: 275px 1fr; min-height: 100vh; }
 aside { background: #3f0e40; color: #e8dfe8; padding: 16px; }
 aside a { color: inherit; display: flex; justify-content: space-between; padding: 3px 8px; border-radius: 6px; }
 aside h1 { color: #fff; margin-bottom: 12px; }

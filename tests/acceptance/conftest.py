@@ -1,0 +1,80 @@
+"""The runs on the real programs. They mostly wait, so all of them go at the same time and the tests share them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import parts
+from tests.acceptance import recording
+
+GENERATIONS = (parts.GENERATIONS[0], parts.GENERATIONS[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRun:
+    """What `./dev demo --once` said and how it ended."""
+
+    status: int | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """The outcome of every run: a recording, or why there is none."""
+
+    recordings: Mapping[str, recording.Recording | BaseException]
+    demo: DemoRun | None
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Every run, once a session."""
+    return asyncio.run(_all_at_once(tmp_path_factory.mktemp("worlds")))
+
+
+@pytest.fixture(scope="session")
+def recorded(runs: Runs) -> Callable[[str], recording.Recording]:
+    """The recording of a generation; skips where its programs are not here, and raises what broke the run."""
+
+    def by_name(name: str) -> recording.Recording:
+        outcome = runs.recordings.get(name)
+        if outcome is None:
+            pytest.skip(f"./dev parts has not brought {name}'s Prometheus and Alertmanager here")
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return by_name
+
+
+@pytest.fixture(scope="session")
+def demo(runs: Runs) -> DemoRun:
+    """The demo's run; skips where there is no Prometheus for it."""
+    if runs.demo is None:
+        pytest.skip("./dev parts has not brought the newest Prometheus and Alertmanager here")
+    return runs.demo
+
+
+async def _all_at_once(folder: Path) -> Runs:
+    found = {name: brought for name in GENERATIONS if (brought := parts.generation(name)) is not None}
+    demo = asyncio.create_task(_demo()) if parts.generation(GENERATIONS[-1]) else None
+    outcomes = await asyncio.gather(
+        *(recording.record(brought, folder / name) for name, brought in found.items()),
+        return_exceptions=True,
+    )
+    return Runs(recordings=dict(zip(found, outcomes, strict=True)), demo=None if demo is None else await demo)
+
+
+async def _demo() -> DemoRun:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.demo", "--once",
+        cwd=parts.CHECKOUT, env={**os.environ, "NO_COLOR": "1"},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await child.communicate()
+    return DemoRun(status=child.returncode, output=output.decode())

@@ -332,6 +332,7 @@ class TestRunbook:
     async def test_other_links_stay_as_they_are(self, service: served.Served) -> None:
         _, page, _ = await service.get("/runbooks/ServiceDown")
         assert 'href="https://docs.example/a.md"' in page
+        assert 'href="gone.md"' in page
 
     async def test_markup_of_the_author_is_text(self, service: served.Served) -> None:
         _, page, _ = await service.get("/runbooks/ServiceDown")

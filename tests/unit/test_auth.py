@@ -41,6 +41,7 @@ def test_token_opens(header: str) -> None:
         basic("sécret:with colon:".encode()),
         basic(b""),
         "Basic sécret",
+        basic("anybody:sécret:with colon".encode()) + "!",
         "Basic \udcff",
     ],
 )

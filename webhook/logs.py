@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 from urllib.parse import urlsplit
 
+from aiohttp import http_exceptions
+
 from routing import events, model
 from webhook import novelty
 
@@ -135,6 +137,18 @@ def setup(*, style: Style, secrets: Secrets, level: int = logging.INFO, stream: 
         root.removeHandler(former)
     root.addHandler(handler)
     root.setLevel(level)
+    logging.getLogger("aiohttp.server").addFilter(_calm_about_strangers)
+
+
+def _calm_about_strangers(record: logging.LogRecord) -> bool:
+    """Let aiohttp tell of what is no HTTP (a port scan, TLS to a plain port) in one line, not as our fault."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, http_exceptions.BadHttpMessage):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "answered 400 to what is no HTTP request", ()
+        record.exc_info = record.exc_text = None
+        record.error = error.message
+    return True
 
 
 class Narrator:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiohttp import http_exceptions
 
 from routing import events, model
 from webhook import logs
@@ -105,6 +106,27 @@ def test_set_up_again_writes_each_line_once(text: Log) -> None:
     logs.setup(style="text", secrets=text.secrets, stream=text.stream)
     text.logger.info("told")
     assert len(text.lines) == 1
+
+
+def test_stranger_who_speaks_no_http_is_told_in_one_calm_line(as_json: Log) -> None:
+    try:
+        raise http_exceptions.BadHttpMessage("Invalid method encountered")
+    except http_exceptions.BadHttpMessage:
+        logging.getLogger("aiohttp.server").exception("Error handling request")
+    (record,) = as_json.records
+    assert record["level"] == "INFO"
+    assert record["error"] == "Invalid method encountered"
+    assert "exception" not in record
+
+
+def test_fault_in_the_server_stays_loud(as_json: Log) -> None:
+    try:
+        raise_with("oops")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Unhandled exception")
+    (record,) = as_json.records
+    assert record["level"] == "ERROR"
+    assert "ValueError: oops" in str(record["exception"])
 
 
 @pytest.mark.parametrize(

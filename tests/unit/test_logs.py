@@ -67,8 +67,8 @@ def either(request: pytest.FixtureRequest) -> Log:
     return Log(request.param)
 
 
-def raise_with(message: str) -> None:
-    raise ValueError(message)
+def raise_with(message: str, kind: type[Exception] = ValueError) -> None:
+    raise kind(message)
 
 
 def test_text_line_reads_from_left_to_right(text: Log) -> None:
@@ -110,7 +110,7 @@ def test_set_up_again_writes_each_line_once(text: Log) -> None:
 
 def test_stranger_who_speaks_no_http_is_told_in_one_calm_line(as_json: Log) -> None:
     try:
-        raise http_exceptions.BadHttpMessage("Invalid method encountered")
+        raise_with("Invalid method encountered", http_exceptions.BadHttpMessage)
     except http_exceptions.BadHttpMessage:
         logging.getLogger("aiohttp.server").exception("Error handling request")
     (record,) = as_json.records

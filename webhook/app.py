@@ -24,6 +24,7 @@ from webhook import auth, config, delivering, health, logs, metrics, pages, rule
 from webhook.store import contract, sqlite
 
 _ANSWER_SECONDS = 5.0
+_IDLE_SECONDS = 330.0  # Alertmanager keeps an idle connection for 5 minutes; longer, so that it closes first
 _LAST_SENDS_SECONDS = 8.0
 _UPKEEP_SECONDS = 3600.0
 _MEASURE_SECONDS = 5.0
@@ -110,7 +111,12 @@ class _Service:
 
     async def run(self, settings: config.Settings) -> None:
         await self._use(settings)
-        runner = web.AppRunner(self._application(settings), access_log=None, shutdown_timeout=_ANSWER_SECONDS)
+        runner = web.AppRunner(
+            self._application(settings),
+            access_log=None,
+            shutdown_timeout=_ANSWER_SECONDS,
+            keepalive_timeout=_IDLE_SECONDS,
+        )
         await runner.setup()
         try:
             site = web.TCPSite(

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,15 +14,23 @@ import pytest
 from tests import parts
 from tests.acceptance import recording
 
+_ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+/\S*")
 GENERATIONS = (parts.GENERATIONS[0], parts.GENERATIONS[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoRun:
-    """What `./dev demo --once` said and how it ended."""
+    """What the demo said and how it ended."""
 
     status: int | None
     output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminalRun(DemoRun):
+    """The demo in a terminal, stopped by hand at its end. `pages` has the status of each address it printed."""
+
+    pages: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Runs:
 
     recordings: Mapping[str, recording.Recording | BaseException]
     demo: DemoRun | None
+    terminal: TerminalRun | None
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +71,28 @@ def demo(runs: Runs) -> DemoRun:
     return runs.demo
 
 
+@pytest.fixture(scope="session")
+def in_a_terminal(runs: Runs) -> TerminalRun:
+    """The demo's run in a terminal; skips as `demo` does."""
+    if runs.terminal is None:
+        pytest.skip("./dev parts has not brought the newest Prometheus and Alertmanager here")
+    return runs.terminal
+
+
 async def _all_at_once(folder: Path) -> Runs:
     found = {name: brought for name in GENERATIONS if (brought := parts.generation(name)) is not None}
-    demo = asyncio.create_task(_demo()) if parts.generation(GENERATIONS[-1]) else None
+    here = parts.generation(GENERATIONS[-1]) is not None
+    demo = asyncio.create_task(_demo()) if here else None
+    terminal = asyncio.create_task(_demo_in_a_terminal()) if here else None
     outcomes = await asyncio.gather(
         *(recording.record(brought, folder / name) for name, brought in found.items()),
         return_exceptions=True,
     )
-    return Runs(recordings=dict(zip(found, outcomes, strict=True)), demo=None if demo is None else await demo)
+    return Runs(
+        recordings=dict(zip(found, outcomes, strict=True)),
+        demo=None if demo is None else await demo,
+        terminal=None if terminal is None else await terminal,
+    )
 
 
 async def _demo() -> DemoRun:
@@ -78,3 +103,38 @@ async def _demo() -> DemoRun:
     )  # fmt: skip
     output, _ = await child.communicate()
     return DemoRun(status=child.returncode, output=output.decode())
+
+
+async def _demo_in_a_terminal() -> TerminalRun:
+    ours, theirs = os.openpty()
+    # No display: a test must not open anybody's browser.
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY", "NO_COLOR")
+    }
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.demo",
+        cwd=parts.CHECKOUT, env={**env, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    output = b""
+    pages: dict[str, int] = {}
+    while chunk := await asyncio.to_thread(_read, ours):
+        output += chunk
+        if b"stays open" in output and not pages:
+            pages = {
+                address.decode(): await recording.status(address.decode())
+                for address in _ADDRESS.findall(output)
+            }
+            child.send_signal(signal.SIGINT)
+    os.close(ours)
+    return TerminalRun(status=await child.wait(), output=output.decode(), pages=pages)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # how Linux says that the other side has closed it
+        return b""

@@ -97,6 +97,11 @@ async def _statuses(addresses: set[str], *, own: str) -> dict[str, int]:
     return statuses
 
 
+async def status(address: str) -> int:
+    """What a browser is answered there."""
+    return (await _get(address))[0]
+
+
 async def _get(address: str) -> tuple[int, str]:
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(address) as answer:

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.real
 
 STORY = (
     r"PhantomMesh Alerts: a service breaks, you are paged, it recovers\.",
-    r"Prometheus [\d.]+ and Alertmanager [\d.]+ run, and all is healthy\.",
+    r"  Prometheus [\d.]+ and Alertmanager [\d.]+ run, and all is healthy\.",
     r"    this service   http://127\.0\.0\.1:\d+/",
     r"    PagerDuty      http://127\.0\.0\.1:\d+/",
     r"    Slack          http://127\.0\.0\.1:\d+/",
     r"  \d\d:\d\d:\d\d           vpn-core breaks: none of its replicas is available",
-    r"  \d\d:\d\d:\d\d  \+[\d.]+ m?s  Prometheus sees it",
+    r"  \d\d:\d\d:\d\d +\+[\d.]+ m?s  Prometheus sees it",
     r"  \d\d:\d\d:\d\d +\+[\d.]+ m?s  ServiceDown is pending: its condition holds",
-    r"  \d\d:\d\d:\d\d  \+1\d\.\d s  ServiceDown fires: it held for 15 s",
+    r"  \d\d:\d\d:\d\d +\+1\d\.\d s  ServiceDown fires: it held for 15 s",
     r"  \d\d:\d\d:\d\d +\+[\d.]+ m?s  Alertmanager posts it, and it is safe on disk",
     r"  \d\d:\d\d:\d\d +\+[\d.]+ m?s  PagerDuty pages the on-call engineer",
     r"  \d\d:\d\d:\d\d +\+[\d.]+ m?s  Slack tells #phantommesh-incidents",
@@ -41,7 +41,9 @@ def test_it_ends_by_itself_with_status_0(demo: conftest.DemoRun) -> None:
 
 
 def test_it_tells_the_whole_story_in_order(demo: conftest.DemoRun) -> None:
-    assert re.search(r"\n(?:.*\n)*?".join(STORY), demo.output), demo.output
+    following = iter(demo.output.splitlines())
+    missing = [wanted for wanted in STORY if not any(re.fullmatch(wanted, line) for line in following)]
+    assert missing == [], f"the first of these is missing, or out of order:\n{demo.output}"
 
 
 def test_every_line_fits_a_terminal_of_80_columns(demo: conftest.DemoRun) -> None:
@@ -50,6 +52,25 @@ def test_every_line_fits_a_terminal_of_80_columns(demo: conftest.DemoRun) -> Non
 
 def test_a_file_gets_neither_colours_nor_cursor_movements(demo: conftest.DemoRun) -> None:
     assert not set("\033\r") & set(demo.output)
+
+
+def test_in_a_terminal_it_stays_until_it_is_stopped_and_then_ends_with_status_0(
+    in_a_terminal: conftest.TerminalRun,
+) -> None:
+    assert in_a_terminal.status == 0, in_a_terminal.output
+    assert "Everything stays open until Ctrl-C." in in_a_terminal.output
+    assert "Traceback" not in in_a_terminal.output
+
+
+def test_what_it_prints_can_be_opened_while_it_stays(in_a_terminal: conftest.TerminalRun) -> None:
+    assert len(in_a_terminal.pages) >= 5, "this service, PagerDuty, Slack, Prometheus and Alertmanager"
+    assert set(in_a_terminal.pages.values()) == {200}, in_a_terminal.pages
+
+
+def test_in_a_terminal_one_line_says_what_is_waited_for_and_is_written_over(
+    in_a_terminal: conftest.TerminalRun,
+) -> None:
+    assert re.search(r"\r\033\[K.*… the next scrape, at most 15 s  \d+ s", in_a_terminal.output)
 
 
 def programs_with(word: str) -> int:

@@ -15,6 +15,12 @@ from tests import parts
 from tests.acceptance import recording
 
 _ADDRESS = re.compile(rb"http://127\.0\.0\.1:\d+/\S*")
+_LATE = """
+import sys
+from tests.demo import __main__, story
+story.HARD_LIMIT_SECONDS = 1.0
+sys.exit(__main__.main())
+"""
 GENERATIONS = (parts.GENERATIONS[0], parts.GENERATIONS[-1])
 
 
@@ -39,6 +45,7 @@ class Runs:
 
     recordings: Mapping[str, recording.Recording | BaseException]
     demo: DemoRun | None
+    late: DemoRun | None
     terminal: TerminalRun | None
 
 
@@ -72,6 +79,14 @@ def demo(runs: Runs) -> DemoRun:
 
 
 @pytest.fixture(scope="session")
+def late_demo(runs: Runs) -> DemoRun:
+    """The demo's run when a page is waited for one second only; skips as `demo` does."""
+    if runs.late is None:
+        pytest.skip("./dev parts has not brought the newest Prometheus and Alertmanager here")
+    return runs.late
+
+
+@pytest.fixture(scope="session")
 def in_a_terminal(runs: Runs) -> TerminalRun:
     """The demo's run in a terminal; skips as `demo` does."""
     if runs.terminal is None:
@@ -82,7 +97,8 @@ def in_a_terminal(runs: Runs) -> TerminalRun:
 async def _all_at_once(folder: Path) -> Runs:
     found = {name: brought for name in GENERATIONS if (brought := parts.generation(name)) is not None}
     here = parts.generation(GENERATIONS[-1]) is not None
-    demo = asyncio.create_task(_demo()) if here else None
+    demo = asyncio.create_task(_demo("-m", "tests.demo", "--once")) if here else None
+    late = asyncio.create_task(_demo("-c", _LATE)) if here else None
     terminal = asyncio.create_task(_demo_in_a_terminal()) if here else None
     outcomes = await asyncio.gather(
         *(recording.record(brought, folder / name) for name, brought in found.items()),
@@ -91,13 +107,14 @@ async def _all_at_once(folder: Path) -> Runs:
     return Runs(
         recordings=dict(zip(found, outcomes, strict=True)),
         demo=None if demo is None else await demo,
+        late=None if late is None else await late,
         terminal=None if terminal is None else await terminal,
     )
 
 
-async def _demo() -> DemoRun:
+async def _demo(*arguments: str) -> DemoRun:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.demo", "--once",
+        sys.executable, *arguments,
         cwd=parts.CHECKOUT, env={**os.environ, "NO_COLOR": "1"},
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """One run from a fault to its resolve on the real programs, written down for the tests that look at it."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from tests.world import stack, timeline
 
 SERVICE = "vpn-core"
 _LONGEST_HOP_SECONDS = 60.0
+_RESENT_SECONDS = 90.0
 _LINK = re.compile(r'href="([^"#]+)"')
 
 
@@ -28,7 +30,7 @@ class Recording:
         links: every address in what PagerDuty and Slack got while it fired, and what the pages of this service there
             lead to, each with the status that a browser gets.
         broken_rules: rules that Prometheus could not evaluate, each with its error.
-        page: `/` of the service after the resolve.
+        page: `/` of the service after the resolve, with the Watchdog's source.
     """
 
     service_url: str
@@ -74,7 +76,7 @@ async def record(parts: programs.Parts, folder: Path) -> Recording:
             links=links,
             alerts_at_the_end=[one["labels"]["alertname"] for one in await running.prometheus.alerts()],
             broken_rules=await _broken_rules(running),
-            page=(await _get(f"{running.service.url}/"))[1],
+            page=await _page_with_a_source(running.service.url),
         )
 
 
@@ -106,6 +108,19 @@ async def _get(address: str) -> tuple[int, str]:
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(address) as answer:
         return answer.status, await answer.text()
+
+
+async def _page_with_a_source(service_url: str) -> str:
+    """The service's first page, once it has heard a Watchdog.
+
+    A Watchdog that fires before Prometheus has discovered Alertmanager goes nowhere, and is sent again a minute later.
+    """
+    async with asyncio.timeout(_RESENT_SECONDS):
+        while True:
+            _, page = await _get(f"{service_url}/")
+            if "its Watchdog was last heard" in page:
+                return page
+            await asyncio.sleep(0.5)
 
 
 async def _broken_rules(running: stack.Stack) -> dict[str, str]:

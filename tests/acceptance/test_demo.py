@@ -73,6 +73,16 @@ def test_in_a_terminal_one_line_says_what_is_waited_for_and_is_written_over(
     assert re.search(r"\r\033\[K.*… the next scrape, at most 15 s  \d+ s", in_a_terminal.output)
 
 
+def test_a_page_that_does_not_come_in_time_ends_it_with_status_1_and_says_what_is_missing(
+    late_demo: conftest.DemoRun,
+) -> None:
+    assert late_demo.status == 1
+    assert "./dev demo: this did not happen within 1 s" in late_demo.output
+    assert "Traceback" not in late_demo.output
+    for log in ("prometheus.log", "alertmanager.log", "state.log"):
+        assert f"--- end of {log}" in late_demo.output
+
+
 def programs_with(word: str) -> int:
     """How many programs run that have this in their command line."""
     found = 0

@@ -22,7 +22,7 @@ HARD_LIMIT_SECONDS = 120.0
 
 _READING_SECONDS = 6.0
 _LONGER_SECONDS = HARD_LIMIT_SECONDS + 60
-_LOG_TAIL_CHARACTERS = 3_000
+_LOG_LINES = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ async def _tell(
         _print_logs(terminal, running)
         missing = words.HAPPENED[names[len(told)]]
         raise Failed(
-            f'this did not happen within {HARD_LIMIT_SECONDS:.0f} s of the start: "{missing}". {error}'
+            f'in {HARD_LIMIT_SECONDS:.0f} s it did not come to this: "{missing}". {error}'.rstrip()
         ) from error
     terminal.say()
     return told
@@ -192,7 +192,13 @@ def _verdict(terminal: Terminal, told: Told) -> None:
 
 
 def _print_logs(terminal: Terminal, running: stack.Stack) -> None:
+    for name, log_path in {
+        "Prometheus": running.prometheus.log_path,
+        "Alertmanager": running.alertmanager.log_path,
+        "phantommesh-alerts": running.service.log_path,
+    }.items():
+        terminal.say()
+        terminal.say(f"--- the last lines of {name}", "quiet")
+        for line in log_path.read_text(errors="replace").splitlines()[-_LOG_LINES:]:
+            terminal.say(line)
     terminal.say()
-    for log_path in (running.prometheus.log_path, running.alertmanager.log_path, running.service.log_path):
-        terminal.say(f"--- end of {log_path.name}", "quiet")
-        terminal.say(log_path.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:])

@@ -277,14 +277,12 @@ async def test_a_new_destination_is_told_what_is_open_but_not_the_p3(
 async def test_what_was_dry_is_told_what_is_open_once_its_secret_is_set(
     tmp_path: Path, far: serving.Far, routing: Path
 ) -> None:
-    secret = tmp_path / "slack-ops"
-    secret.touch()
-    env = {**far.env, "SLACK_OPS_WEBHOOK_FILE": str(secret)}
-    del env["SLACK_OPS_WEBHOOK"]
+    env = {name: value for name, value in far.env.items() if name != "SLACK_OPS_WEBHOOK"}
     async with service.run(state_dir=tmp_path / "state", env=env, config_path=routing) as running:
         assert await serving.post(running, "api-gateway", "P2") == 200
         await running.wait_logged(re.compile(r"phantommesh\.log: .*api-gateway is down"), timeout_seconds=10)
-        secret.write_text(far.slack.webhook("#phantommesh-ops"))
+        (tmp_path / "slack-ops").write_text(far.slack.webhook("#phantommesh-ops"))
+        routing.write_text(ROUTING.replace("{env: SLACK_OPS_WEBHOOK}", "{file: slack-ops}"))
         await by_post(running)
         await far.told("#phantommesh-ops", "api-gateway")
         assert await serving.post(running, "api-gateway", "P2", resolved=True) == 200

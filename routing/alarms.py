@@ -53,7 +53,7 @@ def firing(alarm: model.Labels, error: str, now: datetime) -> model.Notification
         starts_at=now,
         ends_at=None,
     )
-    return model.Notification(group_labels=group_labels(alertname, destination), alerts=(alert,))
+    return _own(group_labels(alertname, destination), (alert,))
 
 
 def resolved(incident: model.Incident, now: datetime, about_incident: str = "") -> model.Notification | None:
@@ -66,4 +66,8 @@ def resolved(incident: model.Incident, now: datetime, about_incident: str = "") 
         for alert in incident.firing
         if not about_incident or alert.labels.get("incident") == about_incident
     )
-    return model.Notification(group_labels=incident.group_labels, alerts=over) if over else None
+    return _own(incident.group_labels, over) if over else None
+
+
+def _own(group: model.Labels, alerts: tuple[model.Alert, ...]) -> model.Notification:
+    return model.Notification(group_labels=group, alerts=alerts, receiver=desire.OWN_RECEIVER)

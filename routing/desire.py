@@ -11,6 +11,9 @@ Router = Callable[[model.Labels], Collection[str]]
 ABOUT_DESTINATION = "phantommesh_alerts_destination"
 """Label of this service's own alerts about a destination, which are never told at that destination."""
 
+OWN_RECEIVER = "phantommesh-alerts (itself)"
+"""What stands for the receiver in incidents that this service raised itself. A label alone proves nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
@@ -39,11 +42,12 @@ def desire(incident: model.Incident, route: Router) -> Mapping[str, Desired]:
     """By destination, what it should show; destinations that are not concerned are left out."""
     # Alertmanager left alerts out of its message and the rest resolved: what was cut off may still fire.
     all_count = incident.open and not incident.firing
+    is_own = incident.receiver == OWN_RECEIVER
     concerned: dict[str, list[model.Alert]] = {}
     for alert in incident.alerts.values():
         if alert.episode == incident.episode and alert.episode > 0:
             for name in route(alert.labels):
-                if alert.labels.get(ABOUT_DESTINATION) != name:
+                if not (is_own and alert.labels.get(ABOUT_DESTINATION) == name):
                     concerned.setdefault(name, []).append(alert)
     return {name: _desired(incident.episode, alerts, all_count) for name, alerts in concerned.items()}
 

@@ -90,7 +90,8 @@ def _hear(was: model.Alert | None, heard: model.Alert, now: datetime) -> model.A
 def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.Alert:
     fires = replace(heard, episode=was.episode)
     if was.fires:
-        return fires
+        # Alertmanager may move a start back; the latest one heard is what tells a late resolve from a fresh one.
+        return replace(fires, starts_at=max(was.starts_at, heard.starts_at))
     if was.status is model.AlertStatus.MOVED:
         return was if heard.starts_at <= was.starts_at else fires
     if was.ends_at is None or heard.starts_at > was.ends_at:

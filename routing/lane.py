@@ -98,10 +98,11 @@ class Lane:
     def failed(self, retry_after_seconds: float | None) -> float:
         """Note a failure; returns the pause in seconds, which all of this lane keeps.
 
-        The far end's word counts as it stands; without one the pause doubles up to its cap, with full jitter.
+        The far end's word counts as it stands. Without one, or where it says "at once", the pause doubles up to
+        its cap, with full jitter.
         """
         self._failures += 1
-        if retry_after_seconds is None:
+        if not retry_after_seconds:
             longest = min(LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 10))
             pause = max(_SHORTEST_PAUSE_SECONDS, random.uniform(0, longest))  # noqa: S311 - no secret
         else:

@@ -78,14 +78,7 @@ def _after_open(
     is_p1 = min(told.priority, want.priority) is model.Priority.P1
     over = want.ended or told.episode < want.episode
     if over and is_p1 and delivery.intent and not _has_open(delivery.shown, told.episode):
-        # Nobody may have seen it begin. A P1 is told even so: told again, then resolved.
-        return model.Step(
-            act=model.Act.OPEN,
-            reason=model.Reason.UNCERTAIN,
-            shows=told,
-            fired_times=_fired_times(delivery, told.episode, told.priority),
-            joined=told.firing,
-        )
+        return _again(delivery, want)
     if told.episode < want.episode and is_p1:
         return _close(told, model.Reason.RESOLVED)
     if want.ended:
@@ -93,6 +86,18 @@ def _after_open(
             return model.Wait(until=now + timedelta(seconds=1))
         return _close(replace(told, episode=want.episode), want.ended)
     return _while_open(delivery, want, manner, now, told)
+
+
+def _again(delivery: model.Delivery, want: desire.Desired) -> model.Step:
+    """Nobody may have seen it begin, and it is over or began anew: told as one trigger with what came since."""
+    shows = replace(want.shows, firing=want.firing or want.fired)
+    return model.Step(
+        act=model.Act.OPEN,
+        reason=model.Reason.UNCERTAIN,
+        shows=shows,
+        fired_times=_fired_times(delivery, want.episode, want.priority),
+        joined=shows.firing,
+    )
 
 
 def _no_longer_routed(

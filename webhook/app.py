@@ -24,7 +24,6 @@ from webhook import auth, config, delivering, health, logs, metrics, pages, rule
 from webhook.store import contract, sqlite
 
 _ANSWER_SECONDS = 5.0
-_IDLE_SECONDS = 330.0  # Alertmanager keeps an idle connection for 5 minutes; longer, so that it closes first
 _LAST_SENDS_SECONDS = 8.0
 _UPKEEP_SECONDS = 3600.0
 _MEASURE_SECONDS = 5.0
@@ -111,12 +110,7 @@ class _Service:
 
     async def run(self, settings: config.Settings) -> None:
         await self._use(settings)
-        runner = web.AppRunner(
-            self._application(settings),
-            access_log=None,
-            shutdown_timeout=_ANSWER_SECONDS,
-            keepalive_timeout=_IDLE_SECONDS,
-        )
+        runner = server.runner(self._application(settings), answer_seconds=_ANSWER_SECONDS)
         await runner.setup()
         try:
             site = web.TCPSite(
@@ -197,9 +191,13 @@ class _Service:
                 await self._delivering.check(settings)
                 await self._use(settings)
             except config.ConfigFaults as refusal:
-                faults: Sequence[str] = [str(fault) for fault in refusal.faults]
-            except (Unsafe, delivering.Stranded, ledger.Unavailable) as refusal:
+                faults: Sequence[str] = [
+                    f"{fault.file}:{fault.line or 1}: {fault.text}" for fault in refusal.faults
+                ]
+            except delivering.Stranded as refusal:
                 faults = str(refusal).splitlines()
+            except (Unsafe, ledger.Unavailable) as refusal:
+                faults = [f"{settings.file}:1: {refusal}"]
             else:
                 _log.info("configuration reloaded")
                 return ()

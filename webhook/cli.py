@@ -7,6 +7,8 @@ Exit status: 0, 1 (found something), 2 (used wrongly).
 # ruff: noqa: D301 - \b is a character that click knows, so these docstrings must not be raw
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -104,6 +106,10 @@ def serve(
       phantommesh-alerts serve --config routing.yml --listen 127.0.0.1:9095 --state-dir /var/lib/phantommesh-alerts
       phantommesh-alerts serve --dry-run --listen 127.0.0.1:9095
     """
+    # Until the service listens to signals itself: an early SIGTERM is an ordinary end, a SIGHUP has nothing to do.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     import asyncio
 
     from webhook import app, config
@@ -145,7 +151,7 @@ def incidents(
     limit: int,
     output: str,
 ) -> None:
-    r"""List incidents and what each destination was told, from the store, whether `serve` runs or not.
+    """List incidents and what each destination was told, from the store, whether `serve` runs or not.
 
     \b
     Examples:
@@ -173,7 +179,13 @@ def incidents(
 @main.command()
 @_OUTPUT
 def version(output: str) -> None:
-    """Say which version this is, and which rule set it carries."""
+    """Say which version this is, and which rule set it carries.
+
+    \b
+    Examples:
+      phantommesh-alerts version
+      phantommesh-alerts version --output json
+    """
     from importlib import metadata
 
     from webhook import rulefiles
@@ -244,7 +256,12 @@ def check(
 
 @main.group()
 def route() -> None:
-    """Ask the routing configuration."""
+    """Ask the routing configuration.
+
+    \b
+    Examples:
+      phantommesh-alerts route test alertname=ServiceDown severity=critical
+    """
 
 
 @route.command("test")

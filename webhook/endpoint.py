@@ -91,6 +91,9 @@ class Endpoint:
             return answers.wrong_method("POST")
         if request.content_type != "application/json":
             return answers.refusal(415, "the Content-Type must be application/json")
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            return answers.refusal(415, "the body must come as it is, without a Content-Encoding")
         if (request.content_length or 0) > self._max_body_bytes:
             return self._too_large()
         return None

@@ -1,7 +1,7 @@
 """Values that come from outside of the configuration file: environment variables and files with secrets.
 
 Every variable NAME can also be given as NAME_FILE, the path of a file that holds its value. A trailing line
-break in a file is not part of the value; an empty value counts as not set. No text here holds a secret's value.
+break in a file is not part of the value; an empty variable counts as not set. No text here holds a secret's value.
 """
 
 import urllib.parse
@@ -43,7 +43,7 @@ def variable(environ: Mapping[str, str], name: str) -> str:
     """The value of NAME, or of the file that NAME_FILE names; "" where neither is set.
 
     Raises:
-        Unusable: both are set, or the file cannot be read.
+        Unusable: both are set, or the file cannot be read, or is empty: whoever names a file means its content.
     """
     value, path = environ.get(name, ""), environ.get(f"{name}_FILE", "")
     if value and path:
@@ -51,9 +51,12 @@ def variable(environ: Mapping[str, str], name: str) -> str:
     if not path:
         return value
     try:
-        return file(Path(path))
+        content = file(Path(path))
     except Unusable as error:
         raise Unusable(f"{name}_FILE: {error}") from error
+    if not content:
+        raise Unusable(f"{name}_FILE: {path} is empty; write the value into it, or unset {name}_FILE")
+    return content
 
 
 def file(path: Path) -> str:

@@ -10,6 +10,7 @@ from webhook import answers, auth, endpoint, health, pages, receive
 from webhook.store import contract
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+_IDLE_SECONDS = 330.0  # Alertmanager keeps an idle connection for 5 minutes; longer, so that it closes first
 
 _HEADERS = {
     "Server": "phantommesh-alerts",
@@ -65,6 +66,17 @@ def build(
     for path, page in pages.routes(store=store, view=view, clock=clock).items():
         routes.add_get(path, _closed_if(access, lambda asked: asked.pages_closed, page))
     return app
+
+
+def runner(application: web.Application, *, answer_seconds: float) -> web.AppRunner:
+    """What serves it. In the end, requests under way have `answer_seconds` to be answered."""
+    return web.AppRunner(
+        application,
+        access_log=None,
+        auto_decompress=False,  # aiohttp would answer what it cannot unpack itself, before the credentials
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=answer_seconds,
+    )
 
 
 def _always(_access: auth.Access) -> bool:

@@ -146,7 +146,7 @@ def _in_words(incident: model.Incident, delivery: model.Delivery) -> tuple[str, 
     if delivery.dead is not None:
         return "refused", f"for good: {error}"
     if delivery.attempts:
-        return "failing", f"{wording.plural(delivery.attempts, 'try')} failed, goes on trying: {error}"
+        return "failing", f"{wording.plural(delivery.attempts, 'attempt')} failed, goes on trying: {error}"
     if delivery.shown is None:
         return "waiting", "not told yet"
     return _behind(incident, delivery.shown, delivery.intent) or (

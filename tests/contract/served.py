@@ -123,7 +123,7 @@ async def serve(
     """Serve on a free port, over an SQLite store in this directory."""
     store = await sqlite.open_store(state_dir)
     served = Served(store, access or auth.Access(), runbooks or {})
-    runner = web.AppRunner(served.application(max_body_bytes), access_log=None, shutdown_timeout=1)
+    runner = server.runner(served.application(max_body_bytes), answer_seconds=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

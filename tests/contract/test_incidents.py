@@ -13,7 +13,6 @@ from tests.unit import build
 from webhook import cli
 from webhook.store import contract, sqlite
 
-NOW = datetime.now(UTC)
 SHOWN = model.Shown(episode=1, firing=frozenset({"0" * 16}), priority=model.Priority.P1)
 
 
@@ -31,9 +30,11 @@ def incidents(tmp_path: Path, *options: str) -> testing.Result:
 async def test_an_open_incident_is_listed_with_what_each_destination_was_told(
     store: contract.Store, tmp_path: Path
 ) -> None:
-    (incident_id,) = await store.record(build.message(build.alert()), NOW - timedelta(minutes=12))
+    (incident_id,) = await store.record(
+        build.message(build.alert()), datetime.now(UTC) - timedelta(minutes=12)
+    )
     await store.expect(incident_id, ["pagerduty", "slack-ops"], 1)
-    await store.settle(incident_id, "pagerduty", SHOWN, NOW)
+    await store.settle(incident_id, "pagerduty", SHOWN, datetime.now(UTC))
     await store.fail(incident_id, "slack-ops", "HTTP 503", outcome_known=True)
 
     result = incidents(tmp_path)
@@ -42,12 +43,12 @@ async def test_an_open_incident_is_listed_with_what_each_destination_was_told(
     assert "P1 ServiceDown" in result.output
     assert "open for 12 min" in result.output
     assert "pagerduty: told, it shows as firing" in result.output
-    assert "slack-ops: failing, 1 try failed, goes on trying: HTTP 503" in result.output
+    assert "slack-ops: failing, 1 attempt failed, goes on trying: HTTP 503" in result.output
     assert incident_id in result.output
 
 
 async def test_json_has_the_same_for_scripts(store: contract.Store, tmp_path: Path) -> None:
-    (incident_id,) = await store.record(build.message(build.alert()), NOW)
+    (incident_id,) = await store.record(build.message(build.alert()), datetime.now(UTC))
     await store.expect(incident_id, ["pagerduty"], 1)
 
     (listed,) = json.loads(incidents(tmp_path, "--output", "json").output)
@@ -64,15 +65,17 @@ async def test_json_has_the_same_for_scripts(store: contract.Store, tmp_path: Pa
 
 
 async def test_a_closed_incident_is_listed_on_request_only(store: contract.Store, tmp_path: Path) -> None:
-    await store.record(build.message(build.alert()), NOW - timedelta(minutes=9))
-    await store.record(build.message(build.alert(ends=60)), NOW - timedelta(minutes=2))
+    await store.record(build.message(build.alert()), datetime.now(UTC) - timedelta(minutes=9))
+    await store.record(build.message(build.alert(ends=60)), datetime.now(UTC) - timedelta(minutes=2))
 
     assert incidents(tmp_path).output == "no incidents\n"
     assert "closed 2 min" in incidents(tmp_path, "--closed").output
 
 
 async def test_hostile_text_cannot_forge_a_line(store: contract.Store, tmp_path: Path) -> None:
-    await store.record(build.message(build.alert(), group={"alertname": "a\n\x1b[31mP1 forged"}), NOW)
+    await store.record(
+        build.message(build.alert(), group={"alertname": "a\n\x1b[31mP1 forged"}), datetime.now(UTC)
+    )
     lines = incidents(tmp_path).output.splitlines()
     assert not any(line.startswith(("\x1b", "P1 forged")) for line in lines)
 

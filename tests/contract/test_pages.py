@@ -221,7 +221,8 @@ class TestToldWhat:
         await service.store.intend(ID, "slack-ops", shows, service.now)
         await service.store.fail(ID, "slack-ops", "503 from <Slack>", outcome_known=True)
         assert (
-            await self.says(service, path) == "failing 1 try failed, goes on trying: 503 from &lt;Slack&gt;"
+            await self.says(service, path)
+            == "failing 1 attempt failed, goes on trying: 503 from &lt;Slack&gt;"
         )
 
     async def test_nothing_because_it_was_refused(self, service: served.Served, path: str) -> None:

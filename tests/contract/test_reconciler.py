@@ -192,7 +192,7 @@ async def test_a_lane_that_hangs_does_not_keep_another_waiting(rig: Rig) -> None
 
 
 async def test_a_passing_fault_is_tried_again_until_it_works(rig: Rig) -> None:
-    faults = [contract.Passing("HTTP 503", retry_after_seconds=0) for _ in range(3)]
+    faults = [contract.Passing("HTTP 503", retry_after_seconds=0.01) for _ in range(3)]
     rig.places["pager"].behaviour = lambda _told, _plain: faults.pop() if faults else None
     async with rig.run():
         await rig.hear(now_alert())
@@ -201,7 +201,7 @@ async def test_a_passing_fault_is_tried_again_until_it_works(rig: Rig) -> None:
 
 
 async def test_after_an_unknown_outcome_the_state_is_told_again_and_said_to_be_a_repeat(rig: Rig) -> None:
-    faults = [contract.Passing("no answer", outcome_known=False, retry_after_seconds=0)]
+    faults = [contract.Passing("no answer", outcome_known=False, retry_after_seconds=0.01)]
     rig.places["channel"].behaviour = lambda _told, _plain: faults.pop() if faults else None
     async with rig.run():
         await rig.hear(now_alert())

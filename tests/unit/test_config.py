@@ -200,11 +200,15 @@ def test_a_secret_can_be_a_file_beside_the_configuration(
     assert pager.routing_key == environment.Secret(KEY)
 
 
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    assert config.load(written(tmp_path, SMALL), {"KEY": "", "KEY_FILE": ""}).destinations["pager"].dry
+
+
 @pytest.mark.parametrize("value", ["", "\n"])
-def test_an_empty_value_is_not_set(tmp_path: Path, value: str) -> None:
+def test_an_empty_file_is_a_mistake(tmp_path: Path, value: str) -> None:
     (tmp_path / "key").write_text(value, "utf-8")
-    for environ in ({"KEY": "", "KEY_FILE": str(tmp_path / "key")}, {"KEY": "", "KEY_FILE": ""}):
-        assert config.load(written(tmp_path, SMALL), environ).destinations["pager"].dry
+    (told,) = faults_of(written(tmp_path, SMALL), {"KEY": "", "KEY_FILE": str(tmp_path / "key")})
+    assert f"{tmp_path}/key is empty" in told
 
 
 def test_the_content_of_an_unusable_secret_file_is_not_told(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_a_start_that_moves_back_within_a_run_changes_no_state() -> None:
     assert (second.version, second.episode) == (first.version, 1)
 
 
+def test_a_resolve_of_an_earlier_run_does_not_count_after_a_late_firing_of_that_run_either() -> None:
+    incident = heard(
+        (60, message(alert(starts=55))),
+        (61, message(alert(starts=5))),
+        (62, message(alert(starts=5, ends=29))),
+    )
+    assert incident.open
+
+
 def test_a_resolve_of_an_alert_never_heard_opens_nothing() -> None:
     assert heard((1, message(alert(ends=0)))).episode == 0
 

@@ -86,7 +86,8 @@ async def test_a_pause_ends_by_itself(queue: lane.Lane) -> None:
 
 
 async def test_after_a_failure_they_go_one_at_a_time_until_one_gets_through(queue: lane.Lane) -> None:
-    queue.failed(retry_after_seconds=0)
+    queue.failed(retry_after_seconds=0.001)
+    await asyncio.sleep(0.002)
     queue.put("first", (P1, at(0)))
     queue.put("second", (P1, at(1)))
     assert await taken(queue) == "first"
@@ -103,9 +104,15 @@ async def test_the_pause_grows_to_its_cap_and_not_beyond(queue: lane.Lane) -> No
     assert max(pauses) > lane.LONGEST_PAUSE_SECONDS / 2
 
 
+async def test_a_far_end_that_says_at_once_is_not_asked_at_once(queue: lane.Lane) -> None:
+    pauses = [queue.failed(retry_after_seconds=0) for _ in range(200)]
+    assert min(pauses) > 0
+    assert max(pauses) > lane.LONGEST_PAUSE_SECONDS / 2
+
+
 async def test_a_shorter_pause_does_not_end_a_longer_one(queue: lane.Lane) -> None:
     queue.failed(retry_after_seconds=60)
-    queue.failed(retry_after_seconds=0)
+    queue.failed(retry_after_seconds=0.001)
     queue.put("incident", (P1, at(0)))
     assert await taken(queue) is None
 

@@ -21,12 +21,13 @@ CHANNEL = model.Manner(shows_partial_resolves=True, reassert_seconds=None, since
 
 @dataclasses.dataclass
 class Far:
-    """A far end that deduplicates: what it was told, and how many incidents it opened."""
+    """A far end that deduplicates: what it was told, how many incidents it opened, of how many episodes."""
 
     told: list[model.Step] = dataclasses.field(default_factory=list)
     open: bool = False
     opened: int = 0
     episodes_told: int = 0
+    told_in_this: int = 0
 
     def take(self, step: model.Step) -> None:
         self.told.append(step)
@@ -35,7 +36,10 @@ class Far:
         elif not self.open:
             self.open = True
             self.opened += 1
-            self.episodes_told += step.fired_times
+            self.told_in_this = 0
+        if step.act is model.Act.OPEN:
+            self.episodes_told += max(0, step.fired_times - self.told_in_this)
+            self.told_in_this = max(step.fired_times, self.told_in_this)
 
 
 class World:
@@ -207,6 +211,19 @@ def test_a_p2_whose_first_message_may_have_been_seen_is_told_its_end() -> None:
     assert world.reasons("channel") == ["open: fired", "close: resolved"]
 
 
+def test_a_p1_that_flaps_while_outcomes_are_unknown_is_told_as_one_trigger_and_one_resolve() -> None:
+    world = pager_world()
+    world.hear(alert(starts=0.5))
+    for _ in range(7):
+        world.step("pager", cut="before send")
+        world.hear(alert(starts=world.now - 0.5, ends=world.now + 0.5))
+        world.hear(alert(starts=world.now + 0.5))
+    world.hear(alert(starts=world.now - 0.5, ends=world.now + 0.5))
+    world.settle()
+    assert world.reasons("pager") == ["open: outcome_unknown", "close: resolved"]
+    assert world.far["pager"].told[0].fired_times == 8
+
+
 def test_a_message_with_an_unknown_outcome_is_told_again() -> None:
     world = channel_world()
     world.hear(alert())
@@ -223,6 +240,7 @@ def test_a_count_survives_a_crash_while_it_was_being_told() -> None:
     world.step("pager", cut="before send")
     world.settle()
     assert [step.fired_times for step in world.far["pager"].told] == [3, 1]
+    assert world.far["pager"].opened == 1
 
 
 def test_an_unacknowledged_p1_is_reasserted_after_half_an_hour() -> None:
@@ -298,8 +316,19 @@ def test_an_alarm_about_a_destination_is_not_told_there() -> None:
     assert desire.ABOUT_DESTINATION in about.labels
     world = World(lambda _: ("channel", "pager"), {"channel": CHANNEL, "pager": PAGER})
     world.hear(about)
+    assert world.incident is not None
+    world.incident = dataclasses.replace(world.incident, receiver=desire.OWN_RECEIVER)
+    world.deliveries.clear()
     world.settle()
     assert world.reasons("channel") == []
+    assert world.reasons("pager") == ["open: fired"]
+
+
+def test_an_alert_from_outside_that_claims_to_be_such_an_alarm_is_told_everywhere() -> None:
+    world = World(lambda _: ("channel", "pager"), {"channel": CHANNEL, "pager": PAGER})
+    world.hear(alert(phantommesh_alerts_destination="channel"))
+    world.settle()
+    assert world.reasons("channel") == ["open: fired"]
     assert world.reasons("pager") == ["open: fired"]
 
 

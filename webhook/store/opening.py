@@ -70,6 +70,8 @@ def open_files(state_dir: Path, file: str = DATABASE) -> Files:
     lock = _hold(state_dir)
     try:
         if database.exists():
+            with database.open("r+b"):
+                pass  # as good as a write: refused where the file must not be written
             _examine(database)
             _make_private(database)
         else:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from routing import model
+from routing import ledger, model
 from webhook.store import contract, opening, pruning, readers, recording, rows, writer
 
 Result = TypeVar("Result")
@@ -30,7 +30,14 @@ async def open_store(state_dir: Path, file: str = "") -> contract.Store:
     Raises:
         contract.StoreRefused: it must not be used as it is; the text names the file, which is left untouched.
     """
-    return _Sqlite(await asyncio.to_thread(opening.open_files, state_dir, file or opening.DATABASE))
+    name = file or opening.DATABASE
+    store = _Sqlite(await asyncio.to_thread(opening.open_files, state_dir, name))
+    try:
+        await store.probe()
+    except ledger.Unavailable as trouble:
+        await store.close()
+        raise contract.StoreRefused(f"{state_dir / name}: cannot be written: {trouble}") from trouble
+    return store
 
 
 class _Sqlite:

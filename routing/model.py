@@ -44,6 +44,11 @@ def priority_of(labels: Labels) -> Priority:
     return tier(labels) or Priority.P2
 
 
+def is_watchdog(labels: Labels) -> bool:
+    """Whether this is the alert that always fires: it tells that its source is alive and is never an incident."""
+    return labels.get("alertname") == "Watchdog"
+
+
 class AlertStatus(enum.StrEnum):
     """What is known of one alert in one incident."""
 

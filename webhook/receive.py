@@ -11,9 +11,6 @@ from routing import ledger, model
 from webhook import faults, novelty, payload
 from webhook.store import contract
 
-WATCHDOG = "Watchdog"
-"""The alert that always fires: it tells that its source is alive and is never an incident."""
-
 RECORD_SECONDS = 8.0
 """Alertmanager gives a whole flush 10 s at the least, retries included."""
 
@@ -109,7 +106,7 @@ def split(notification: model.Notification) -> tuple[model.Notification | None, 
 
 
 def _is_watchdog(alert: model.Alert) -> bool:
-    return alert.labels.get("alertname") == WATCHDOG
+    return model.is_watchdog(alert.labels)
 
 
 def source(labels: model.Labels) -> str:

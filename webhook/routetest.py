@@ -17,7 +17,9 @@ def as_data(settings: config.Settings, labels: model.Labels) -> dict[str, Any]:
         "destinations": [
             {"name": name, "kind": settings.destinations[name].kind, "dry": settings.destinations[name].dry}
             for name in _destinations(visits)
+            if not model.is_watchdog(labels)
         ],
+        "watchdog": model.is_watchdog(labels),
         "routes": [
             {
                 "file": settings.file,
@@ -39,8 +41,8 @@ def as_text(settings: config.Settings, labels: model.Labels) -> str:
 
 
 def goes_somewhere(settings: config.Settings, labels: model.Labels) -> bool:
-    """Whether any destination is told of it."""
-    return bool(tree.names(tree.destinations_for(settings.root, labels)))
+    """Whether any destination is told of it, or none is meant to be."""
+    return model.is_watchdog(labels) or bool(tree.names(tree.destinations_for(settings.root, labels)))
 
 
 def _destinations(visits: tuple[tree.Visit, ...]) -> tuple[str, ...]:
@@ -52,6 +54,9 @@ def _lines(settings: config.Settings, labels: model.Labels) -> Iterator[str]:
     visits = tree.explain(settings.root, labels)
     names = _destinations(visits)
     yield f"An alert with {_spoken(seen)}"
+    if model.is_watchdog(labels):
+        yield "is a Watchdog: it tells that its source is alive, is never an incident, and goes nowhere"
+        return
     if model.tier(labels) is None:
         yield "(neither its priority nor its severity is known, so it counts as a P2)"
     yield "goes to" if names else "goes nowhere"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from routing import desire, events, lane, message, model, reconciler, tree
+from routing import desire, events, lane, message, model, reconciler, tree, wording
 from routing.destinations import contract, log, pagerduty, slack
 from webhook import config
 from webhook.store import contract as store_contract
@@ -155,6 +155,7 @@ def _stranded(settings: config.Settings, name: str, ids: Sequence[str]) -> str:
     some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")  # noqa: PLR2004 - enough to find them
     plain = name.removesuffix(_DRY)
     return (
-        f"{settings.file}:1: destination {plain!r} is gone and still shows {len(ids)} open incidents ({some}): "
+        f"{settings.file}:1: destination {plain!r} is gone and still shows {wording.plural(len(ids), 'open incident')} "
+        f"({some}): "
         f"keep it with `retired: true` until they are resolved"
     )

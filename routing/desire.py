@@ -11,6 +11,9 @@ Router = Callable[[model.Labels], Collection[str]]
 ABOUT_DESTINATION = "phantommesh_alerts_destination"
 """Label of this service's own alerts about a destination, which are never told at that destination."""
 
+NEWS = "news"
+"""Label of an alert that is news and no trouble (BackupCompleted): told once, and its end is told to nobody."""
+
 OWN_RECEIVER = "phantommesh-alerts (itself)"
 """What stands for the receiver in incidents that this service raised itself. A label alone proves nothing."""
 
@@ -24,6 +27,7 @@ class Desired:
         fired: all alerts of this episode that are its concern, firing or not.
         priority: the highest tier among those that fire, or among all of them once none does.
         ended: why nothing fires; None while something does.
+        news: whether all of it is news, whose end nobody needs to hear of.
     """
 
     episode: int
@@ -31,6 +35,7 @@ class Desired:
     fired: frozenset[str]
     priority: model.Priority
     ended: model.Reason | None
+    news: bool
 
     @property
     def shows(self) -> model.Shown:
@@ -62,4 +67,5 @@ def _desired(episode: int, alerts: Collection[model.Alert], all_count: bool) -> 
         fired=frozenset(alert.fingerprint for alert in alerts),
         priority=min(model.priority_of(alert.labels) for alert in firing or alerts),
         ended=None if firing else ended,
+        news=all(alert.labels.get(NEWS) == "true" for alert in alerts),
     )

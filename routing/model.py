@@ -231,6 +231,8 @@ class Act(enum.StrEnum):
     OPEN = "open"
     UPDATE = "update"
     CLOSE = "close"
+    FORGET = "forget"
+    """Nothing is said; only the record changes. So ends what was news and no trouble."""
 
 
 class Reason(enum.StrEnum):
@@ -242,6 +244,7 @@ class Reason(enum.StrEnum):
     RAISED = "priority_raised"
     PARTLY_RESOLVED = "partly_resolved"
     RESOLVED = "resolved"
+    NEWS_OVER = "news_over"
     MOVED = "moved"
     REROUTED = "rerouted"
     UNCERTAIN = "outcome_unknown"

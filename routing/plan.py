@@ -39,6 +39,8 @@ def plan(
     told = (delivery.intent or delivery.shown) if delivery else None
     if delivery and delivery.intent and not delivery.intent.firing:
         step: model.Step | model.Wait | None = _close(delivery.intent, model.Reason.UNCERTAIN)
+    elif told and told.firing and want and want.news and (want.ended or told.episode < want.episode):
+        step = replace(_close(told, model.Reason.NEWS_OVER), act=model.Act.FORGET)
     elif told and told.firing:
         assert delivery is not None
         step = _after_open(

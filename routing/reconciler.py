@@ -215,6 +215,9 @@ class Reconciler:
         step = (await self._plan(situation)).get(name) if situation else None
         if situation is None or not isinstance(step, model.Step):
             return
+        if step.act is model.Act.FORGET:
+            await self._ledger.settle(incident_id, name, step.shows, self._clock())
+            return
         delivery = situation.deliveries.get(name)
         if delivery is None or delivery.intent != step.shows:
             await self._ledger.intend(incident_id, name, step.shows, self._clock())

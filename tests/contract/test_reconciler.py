@@ -326,6 +326,19 @@ async def test_a_defect_in_a_decision_costs_one_incident_and_not_the_service(rig
         assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
 
 
+async def test_the_end_of_news_is_told_to_nobody_and_rests(rig: Rig) -> None:
+    news = dataclasses.replace(
+        now_alert(priority="P3"), labels={**now_alert().labels, "priority": "P3", "news": "true"}
+    )
+    async with rig.run():
+        await rig.hear(news)
+        await rig.places["channel"].until(1)
+        await rig.hear(ended(news))
+        await rig.quiet()
+    assert [place.steps() for place in rig.places.values()] == [["ServiceDown open: fired"]] * 2
+    assert await rig.store.shown_open(["channel", "pager"]) in ({}, {"channel": [], "pager": []})
+
+
 async def test_a_mended_route_moves_what_is_open(rig: Rig) -> None:
     rig.route = lambda _: ("channel",)
     async with rig.run():

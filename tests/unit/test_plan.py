@@ -85,7 +85,8 @@ class World:
         self.deliveries[name] = dataclasses.replace(delivery, intent=step.shows)
         if cut == "before send":
             return step
-        self.far[name].take(step)
+        if step.act is not model.Act.FORGET:
+            self.far[name].take(step)
         if cut == "before receipt":
             return step
         self.deliveries[name] = dataclasses.replace(
@@ -200,6 +201,19 @@ def test_a_p2_that_came_and_went_during_an_outage_is_told_to_nobody() -> None:
     world.hear(alert(priority="P2", ends=1.5))
     world.settle()
     assert world.reasons("channel") == []
+
+
+def test_news_is_told_once_each_time_and_its_end_to_nobody() -> None:
+    world = channel_world()
+    for run in (0, 10, 20):
+        world.hear(alert(starts=run + 0.5, priority="P3", news="true"), seconds=5)
+        world.settle()
+        world.hear(alert(starts=run + 0.5, ends=run + 1, priority="P3", news="true"), seconds=5)
+        world.settle()
+    assert world.reasons("channel") == ["open: fired"] * 3
+    shown = world.deliveries["channel"].shown
+    assert shown is not None
+    assert not shown.firing
 
 
 def test_a_p2_whose_first_message_may_have_been_seen_is_told_its_end() -> None:

@@ -3,6 +3,7 @@
 Standard library only: this runs before anything is installed.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -12,7 +13,8 @@ from tests import parts
 from tests.setup import debian, environment, suite
 from tests.setup.progress import step
 
-CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation"
+# libatomic1: Playwright's driver needs it, and a bare Debian has none.
+CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation libatomic1"
 
 
 def main(usage: str, words: list[str]) -> int:
@@ -95,9 +97,18 @@ def bring_parts(suites: tuple[str, ...]) -> dict[str, str]:
     return missing
 
 
+def has_libatomic() -> bool:
+    """Whether Playwright's driver can be loaded."""
+    try:
+        ctypes.CDLL("libatomic.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def install_chromium() -> str | None:
     """Install Chromium where that is allowed; return None if it is here, else the command that installs it."""
-    if parts.chromium():
+    if parts.chromium() and has_libatomic():
         return None
     ask = f"install it with: sudo {CHROMIUM}"
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -112,7 +123,7 @@ def install_chromium() -> str | None:
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        if parts.chromium() is None:
+        if parts.chromium() is None or not has_libatomic():
             words.append("failed")
             print(done.stdout.decode(errors="replace")[-2000:], flush=True)
             return ask

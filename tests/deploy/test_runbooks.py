@@ -148,6 +148,13 @@ def test_a_placeholder_is_a_label(path: Path) -> None:
     assert set(PLACEHOLDER.findall(path.read_text())) <= LABELS
 
 
+@pytest.mark.parametrize("path", ALERT_PAGES, ids=by_name)
+def test_an_alerts_page_uses_only_labels_that_the_alert_has(path: Path) -> None:
+    table = yaml.safe_load((RULES / "manual.yml").read_text())["alerts"]
+    key = " ".join(label for row in table if row["alert"] == path.stem for label in row["key"])
+    assert set(PLACEHOLDER.findall(path.read_text())) <= {*re.findall(r"[a-z_]+", key), "service"}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=by_name)
 def test_every_placeholder_can_be_filled_even_by_a_value_that_must_be_quoted(path: Path) -> None:
     for block in blocks(path.read_text()):

@@ -26,13 +26,14 @@ PROCEDURES = {
     "cache",
     "maintenance",
 }
-RULES_ALERTS = {
-    rule["alert"]
-    for path in RULES.glob("*.rules.yml")
+ALERTING_RULES = [
+    rule
+    for path in sorted(RULES.glob("*.rules.yml"))
     for group in yaml.safe_load(path.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
-}
+]
+RULES_ALERTS = {rule["alert"] for rule in ALERTING_RULES}
 ALERT_PAGES = [path for path in PAGES if path.stem[0].isupper()]
 SECTIONS = ["Who is hurt", "First three minutes", "Which cause", "Mend it", "It is over when", "Escalate"]
 LABELS = {
@@ -91,6 +92,15 @@ def test_every_alert_has_a_page() -> None:
 
 def test_every_page_of_an_alert_has_its_alert() -> None:
     assert {path.stem for path in ALERT_PAGES} - RULES_ALERTS - OWN_ALERTS == set()
+
+
+def test_every_rule_leads_to_a_page_that_is_here() -> None:
+    ends = {
+        (rule["alert"], rule["annotations"]["runbook_url"].rpartition("/")[2].removesuffix(".md"))
+        for rule in ALERTING_RULES
+        if rule["alert"] not in WITHOUT_PAGE
+    }
+    assert {(alert, end) for alert, end in ends if end not in {path.stem for path in PAGES}} == set()
 
 
 def test_every_procedure_has_a_page() -> None:

@@ -104,8 +104,11 @@ def table() -> Iterator[str]:
     """The lines of the table of all alerts."""
     yield "| alert | tier | one for each | fires when | window | `for` | budget | runbook |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for row in yaml.safe_load((RULES / "manual.yml").read_text("utf-8"))["alerts"]:
-        service = row.get("service")
+    rows = yaml.safe_load((RULES / "manual.yml").read_text("utf-8"))["alerts"]
+    for row in rows:
+        # A service that is only how the table tells two rules of one alert apart is nothing to read.
+        others = [other for other in rows if (other["alert"], other["tier"]) == (row["alert"], row["tier"])]
+        service = row.get("service") if any(other["key"] != row["key"] for other in others) else None
         cells = (
             f'{row["alert"]}, `service="{service}"`' if service else row["alert"],
             row["tier"],

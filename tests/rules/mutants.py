@@ -1,8 +1,9 @@
 """Changes the rules one mutant at a time and asks promtool's tests to notice. Says which of them nobody noticed.
 
-  python -m tests.rules.mutants [--rule-file NAME]... [--jobs N]
+  python -m tests.rules.mutants [--rule-file NAME]... [--jobs N] [--equivalents]
 
-Exit status 1 where a mutant survived, or where equivalents.yml is not current; 0 else. One generation is enough, the
+Exit status 1 where a mutant survived, or where equivalents.yml is not current; 0 else. A mutant in equivalents.yml is
+not tried, because each test that it survives takes its time; --equivalents tries those too. One generation is enough, the
 newest: that all three come to the same verdicts is what test_rules.py shows.
 """
 
@@ -12,6 +13,7 @@ import re
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,18 +69,19 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rules.mutants", description=__doc__)
     parser.add_argument("--rule-file", action="append", metavar="NAME", help="as in rules/, several times")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--equivalents", action="store_true", help="try what equivalents.yml lists, too")
     asked = parser.parse_args(words)
     generation = parts.generation(parts.GENERATIONS[-1])
     if generation is None:
         print("promtool is not here: `./dev parts` brings it", file=sys.stderr)
         return 1
-    report = hunt(generation.promtool, asked.rule_file, jobs=asked.jobs)
+    report = hunt(generation.promtool, asked.rule_file, jobs=asked.jobs, equivalents=asked.equivalents)
     print(report)
     return 0 if report.clean else 1
 
 
-def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int) -> Report:
-    """Try every mutant of these rule files, or of all.
+def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int, equivalents: bool = False) -> Report:
+    """Try every mutant of these rule files, or of all; those known to be equivalent only where that is asked for.
 
     Raises:
         cases.TestsFail: a test fails without any mutant.
@@ -87,18 +90,18 @@ def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int) -> Report
     chosen = [path for path in sorted(RULES.glob("*.rules.yml")) if not files or path.name in files]
     rules = cases.rule_set(RULES)
     hunter = _Hunter(judge=cases.Judge(promtool, rules), rules=rules, cases=cases.all_cases(RULES / "tests"))
+    known = _equivalents({path.name for path in chosen})
     with ThreadPoolExecutor(jobs) as pool:
         texts = list(pool.map(hunter.texts_of, [path.name for path in chosen]))
         mutants = [mutant for path in chosen for mutant in mutations.of_file(path)]
+        hunter.known = () if equivalents else frozenset(known)
         verdicts = list(pool.map(hunter.verdict, mutants))
     report = Report()
     for unseen, seen in texts:
         report.killed += seen
         report.survivors += unseen
-    known = _equivalents({path.name for path in chosen})
     for mutant, verdict in zip(mutants, verdicts, strict=True):
-        key = (mutant.place.file, mutant.name, mutant.change)
-        expected = known.pop(key, None)
+        expected = known.pop(mutant.key, None)
         if expected and verdict != "survived":
             report.stale.append(f"{EQUIVALENTS.name}: no longer equivalent, take it out: {mutant}")
         if verdict == "invalid":
@@ -117,7 +120,7 @@ def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int) -> Report
     return report
 
 
-def _equivalents(files: set[str]) -> dict[tuple[str, str, str], str]:
+def _equivalents(files: set[str]) -> dict[mutations.Key, str]:
     """The reason for each mutant that is known to change nothing, by file, rule and change."""
     loaded = yaml.safe_load(EQUIVALENTS.read_text("utf-8")) or []
     return {
@@ -133,10 +136,13 @@ class _Hunter:
     judge: cases.Judge
     rules: cases.RuleSet
     cases: list[cases.Case]
+    known: Collection[mutations.Key] = ()
     kills: defaultdict[mutations.Place, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
     def verdict(self, mutant: mutations.Mutant) -> str:
         """`killed`, `survived`, or `invalid` where Prometheus would not load it."""
+        if mutant.key in self.known:
+            return "survived"
         kills = self.kills[mutant.place]
         able = [n for n, case in enumerate(self.cases) if mutant.place.file in case.rule_files]
         for number in sorted(able, key=lambda n: self._hope(mutant, n), reverse=True):
@@ -147,6 +153,8 @@ class _Hunter:
                     return "killed"
             except cases.NotLoaded:
                 return "invalid"
+        # At once: the whole run takes minutes.
+        print(f"{mutant}: no test noticed", file=sys.stderr, flush=True)
         return "survived"
 
     def _hope(self, mutant: mutations.Mutant, number: int) -> float:

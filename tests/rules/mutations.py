@@ -16,6 +16,7 @@ import yaml
 from tests.rules import promql
 
 Rule = dict[str, Any]
+Key = tuple[str, str, str]
 Edit = tuple[int, int, str]
 """What stands between these offsets becomes this text."""
 
@@ -76,6 +77,11 @@ class Mutant:
     name: str
     change: str
     rule: Rule
+
+    @property
+    def key(self) -> Key:
+        """What names it for good: the file, the rule, the change."""
+        return self.place.file, self.name, self.change
 
     def __str__(self) -> str:
         """As `file:line: name: change`."""

@@ -3,8 +3,8 @@
   python -m tests.rules.mutants [--rule-file NAME]... [--jobs N] [--equivalents]
 
 Exit status 1 where a mutant survived, or where equivalents.yml is not current; 0 else. A mutant in equivalents.yml is
-not tried, because each test that it survives takes its time; --equivalents tries those too. One generation is enough, the
-newest: that all three come to the same verdicts is what test_rules.py shows.
+not tried, because each test that it survives takes its time; --equivalents tries those too. One generation is enough,
+the newest: that all three come to the same verdicts is what test_rules.py shows.
 """
 
 import argparse

@@ -90,7 +90,7 @@ def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int, equivalen
     chosen = [path for path in sorted(RULES.glob("*.rules.yml")) if not files or path.name in files]
     rules = cases.rule_set(RULES)
     hunter = _Hunter(judge=cases.Judge(promtool, rules), rules=rules, cases=cases.all_cases(RULES / "tests"))
-    known = _equivalents({path.name for path in chosen})
+    known = known_equivalents({path.name for path in chosen})
     with ThreadPoolExecutor(jobs) as pool:
         texts = list(pool.map(hunter.texts_of, [path.name for path in chosen]))
         mutants = [mutant for path in chosen for mutant in mutations.of_file(path)]
@@ -120,7 +120,7 @@ def hunt(promtool: Path, files: list[str] | None = None, *, jobs: int, equivalen
     return report
 
 
-def _equivalents(files: set[str]) -> dict[mutations.Key, str]:
+def known_equivalents(files: set[str]) -> dict[mutations.Key, str]:
     """The reason for each mutant that is known to change nothing, by file, rule and change."""
     loaded = yaml.safe_load(EQUIVALENTS.read_text("utf-8")) or []
     return {

@@ -210,6 +210,13 @@ def version(output: str) -> None:
     help="Alertmanager's configuration, to be checked too. Default: a checkout's deploy/alertmanager.yml.",
 )
 @click.option(
+    "--prometheus",
+    "prometheus_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Prometheus' configuration, for the time that a P1 takes. Default: a checkout's deploy/prometheus.yml.",
+)
+@click.option(
     "--rules",
     "rules_folder",
     metavar="DIR",
@@ -220,14 +227,17 @@ def version(output: str) -> None:
 @click.pass_context
 def check(
     context: click.Context,
+    *,
     config_file: Path | None,
     alertmanager_file: Path | None,
+    prometheus_file: Path | None,
     rules_folder: Path | None,
     output: str,
 ) -> None:
-    """Check configuration, rules and runbooks together.
+    """Check configuration, rules, runbooks and Alertmanager together.
 
-    Every fault is told as FILE:LINE. What is dry, because its secret is not set, is a note and no fault.
+    Every finding is told as FILE:LINE: severity: what, and what would be right. What is dry, because its secret is
+    not set, is a note and no fault. Rules that have a manual.yml beside them are held against it.
 
     \b
     Examples:
@@ -237,12 +247,14 @@ def check(
     from webhook import check as checking
     from webhook import rulefiles
 
-    if alertmanager_file is None and rules_folder is None:
-        alertmanager_file = rulefiles.alertmanager()
-    found = checking.findings(
+    if rules_folder is None:
+        alertmanager_file = alertmanager_file or rulefiles.deployed("alertmanager.yml")
+        prometheus_file = prometheus_file or rulefiles.deployed("prometheus.yml")
+    found = checking.everything(
         config_file=config_file,
         rules_folder=rules_folder or rulefiles.folder(),
         alertmanager_file=alertmanager_file,
+        prometheus_file=prometheus_file,
     )
     errors = [finding for finding in found if finding.severity is checking.Severity.ERROR]
     if output == "json":

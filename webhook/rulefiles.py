@@ -11,9 +11,9 @@ def folder() -> Path:
     return packaged if packaged.is_dir() else _CHECKOUT / "rules"
 
 
-def alertmanager() -> Path | None:
-    """The Alertmanager configuration of a checkout; None in an installed wheel, which has none."""
-    file = _CHECKOUT / "deploy" / "alertmanager.yml"
+def deployed(name: str) -> Path | None:
+    """A configuration of a checkout's deploy/; None in an installed wheel, which has none."""
+    file = _CHECKOUT / "deploy" / name
     return file if file.is_file() else None
 
 

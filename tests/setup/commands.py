@@ -19,7 +19,14 @@ CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation
 
 def main(usage: str, words: list[str]) -> int:
     """Run one command; return the exit status. 2 means that the command was not understood."""
-    commands = {"demo": demo, "test": test, "parts": show_parts, "picture": picture, "lock": lock}
+    commands = {
+        "demo": demo,
+        "test": test,
+        "parts": show_parts,
+        "picture": picture,
+        "rules": rules,
+        "lock": lock,
+    }
     command = commands.get(words[0]) if words else None
     if command is None:
         asked_for_help = words[:1] in (["help"], ["-h"], ["--help"])
@@ -51,6 +58,11 @@ def test(arguments: list[str]) -> int:
     if without_browser:
         missing["chromium"] = without_browser
     return suite.run(arguments, missing)
+
+
+def rules(arguments: list[str]) -> int:
+    install_dependencies()
+    environment.enter("tests.rules.generate", arguments)
 
 
 def show_parts(_: list[str]) -> int:

@@ -1,0 +1,47 @@
+"""One thing that `check` found: where, how bad, what, and what would be right."""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from webhook import strictyaml
+
+
+class Severity(enum.StrEnum):
+    """Whether a finding has to be mended."""
+
+    ERROR = "error"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        line: from 1; None where it is about the file as a whole.
+    """
+
+    file: str
+    line: int | None
+    severity: Severity
+    text: str
+
+    def __str__(self) -> str:
+        """As `FILE:LINE: severity: text`."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.severity}: {self.text}"
+
+
+def error(file: Path, line: int | None, text: str) -> Finding:
+    """Something that will not work or will mislead whoever is woken by it."""
+    return Finding(file=str(file), line=line, severity=Severity.ERROR, text=text)
+
+
+def unreadable(file: Path, reason: OSError | strictyaml.Unreadable) -> Iterator[Finding]:
+    """Why a file could not be read."""
+    if isinstance(reason, OSError):
+        yield error(file, None, f"cannot be read: {reason.strerror}")
+    else:
+        yield from (error(file, fault.place.line, fault.text) for fault in reason.faults)

@@ -40,7 +40,7 @@ class Recording:
     messages: Sequence[messages.Message]
     refused: Sequence[str]
     links: Mapping[str, int]
-    alerts_at_the_end: Sequence[str]
+    firing_at_the_end: Sequence[str]
     broken_rules: Mapping[str, str]
     page: str
 
@@ -74,7 +74,12 @@ async def record(parts: programs.Parts, folder: Path) -> Recording:
                 if request.status not in (200, 202)
             ],
             links=links,
-            alerts_at_the_end=[one["labels"]["alertname"] for one in await running.prometheus.alerts()],
+            # Pending ones are left out: a rate over 5 minutes says little of a series that is a minute old.
+            firing_at_the_end=[
+                one["labels"]["alertname"]
+                for one in await running.prometheus.alerts()
+                if one["state"] == "firing"
+            ],
             broken_rules=await _broken_rules(running),
             page=await _page_with_a_source(running.service.url),
         )

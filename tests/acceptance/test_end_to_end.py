@@ -85,7 +85,7 @@ def test_no_link_of_a_message_leads_nowhere(recorded: Recorded, generation: str)
 
 def test_the_watchdog_is_heard_and_is_no_incident(recorded: Recorded, generation: str) -> None:
     run = recorded(generation)
-    assert "Watchdog" in run.alerts_at_the_end
+    assert "Watchdog" in run.firing_at_the_end
     assert re.search(r"<b>phantommesh</b>\s*<span class=\"word\">alive</span>", run.page)
     assert len(set(re.findall(r"/incidents/[0-9a-f]{32}", run.page))) == 1, "only ServiceDown"
 
@@ -93,7 +93,7 @@ def test_the_watchdog_is_heard_and_is_no_incident(recorded: Recorded, generation
 def test_nothing_is_told_in_health(recorded: Recorded, generation: str) -> None:
     run = recorded(generation)
     assert run.told_in_health == 0
-    assert [name for name in run.alerts_at_the_end if name != "Watchdog"] == []
+    assert [name for name in run.firing_at_the_end if name != "Watchdog"] == []
 
 
 def test_prometheus_can_evaluate_every_rule(recorded: Recorded, generation: str) -> None:

@@ -44,10 +44,10 @@ class Lane:
         """Whether the last try failed in a way that concerns the whole destination."""
         return self._failures > 0
 
-    def oldest(self) -> datetime | None:
-        """When the change was recorded that has waited longest; None when nothing waits."""
-        waiting = (*self._waiting.values(), *self._busy.values())
-        return min((since for _, since in waiting), default=None)
+    def oldest(self, priority: model.Priority) -> datetime | None:
+        """When the change of this priority was recorded that has waited longest; None when none waits."""
+        waiting = (*self._waiting.values(), *self._busy.values(), *self._again.values())
+        return min((since for own, since in waiting if own is priority), default=None)
 
     def put(self, incident_id: str, urgency: Urgency) -> None:
         """Queue an incident, or change its urgency; one that is being told now comes again after that."""

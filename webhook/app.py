@@ -19,7 +19,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from routing import events, ledger
+from routing import events, ledger, model
 from webhook import auth, config, delivering, health, logs, metrics, pages, rulefiles, server
 from webhook.store import contract, sqlite
 
@@ -230,8 +230,10 @@ class _Service:
     async def _measure(self) -> None:
         while True:
             for name, lane in self._delivering.lanes().items():
-                oldest = lane.oldest()
-                self._metrics.undelivered(name, (_now() - oldest).total_seconds() if oldest else 0.0)
+                for priority in model.Priority:
+                    oldest = lane.oldest(priority)
+                    age_seconds = (_now() - oldest).total_seconds() if oldest else 0.0
+                    self._metrics.undelivered(name, priority, age_seconds)
             await asyncio.sleep(_MEASURE_SECONDS)
 
 

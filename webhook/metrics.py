@@ -74,6 +74,10 @@ class Metrics:
             "oldest_undelivered_seconds",
             "Age of the oldest change that a destination was not yet told, 0 when there is none.",
             "destination",
+            "priority",
+        )
+        self._dead_letters = counter(
+            "dead_letters", "Messages that a destination refused for good.", "destination", "priority"
         )
         self._open = gauge("open_incidents", "Open incidents.", "priority")
         self._kept = gauge("stored_notifications", "Messages that are kept for audit.")
@@ -119,10 +123,11 @@ class Metrics:
             for outcome in OUTCOMES:
                 self._deliveries.labels(destination, outcome)
             self._repeats.labels(destination)
-            self._undelivered.labels(destination)
             for priority in model.Priority:
                 self._since_change.labels(destination, priority.name)
                 self._since_start.labels(destination, priority.name)
+                self._undelivered.labels(destination, priority.name)
+                self._dead_letters.labels(destination, priority.name)
             self._lane_is(destination, self._lane_states.get(destination, "working"))
 
     def listen(self, event: events.Event) -> None:
@@ -136,8 +141,9 @@ class Metrics:
                     self._lane_is(destination, "pausing")
             case events.Refused(destination=destination):
                 self._deliveries.labels(destination, "refused").inc()
-            case events.Dead(destination=destination):
+            case events.Dead(destination=destination, priority=priority):
                 self._deliveries.labels(destination, "dead").inc()
+                self._dead_letters.labels(destination, priority.name).inc()
             case events.LaneSuspended(destination=destination):
                 self._lane_is(destination, "suspended")
             case events.LaneRecovered(destination=destination):
@@ -161,9 +167,9 @@ class Metrics:
         """A configuration was refused; the one before stays in use."""
         self._loaded.set(0)
 
-    def undelivered(self, destination: str, oldest_seconds: float) -> None:
-        """How long the oldest change has been waiting that this destination was not yet told."""
-        self._undelivered.labels(destination).set(oldest_seconds)
+    def undelivered(self, destination: str, priority: model.Priority, oldest_seconds: float) -> None:
+        """How long the oldest change of this priority has been waiting that this destination was not yet told."""
+        self._undelivered.labels(destination, priority.name).set(oldest_seconds)
 
     def handler(self, *, store: contract.Store, readiness: health.Readiness) -> Handler:
         """Answers `GET /metrics`, in the format that is asked for; figures of the store are read at each request."""

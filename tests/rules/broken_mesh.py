@@ -54,8 +54,7 @@ _BROKEN: tuple[tuple[str, Mapping[str, str], float], ...] = (
     ("probe_ssl_earliest_cert_expiry", {}, time.time() + mesh_series.DAY_SECONDS),
     ("phantommesh_backup_last_success_timestamp_seconds", {}, time.time() - 27 * 3600),
     ("phantommesh_alerts_oldest_undelivered_seconds", {}, 90),
-    ("phantommesh_alerts_open_incidents", {}, 1),
-    ("phantommesh_alerts_deliveries_total", {"outcome": "dead"}, 2),
+    ("phantommesh_alerts_dead_letters_total", {}, 2),
     ("phantommesh_alerts_lane_state", {}, 0),
     ("phantommesh_alerts_start_to_page_seconds_count", {}, 2),
     ("alertmanager_notifications_failed_total", {}, 5),
@@ -76,10 +75,9 @@ class State:
 def own_parts(_: mesh_series.Moment) -> Iterator[Sample]:
     """What this service, Alertmanager and Prometheus tell of themselves, as far as a rule reads it."""
     pager = {"destination": "pagerduty"}
-    yield sample("phantommesh_alerts_oldest_undelivered_seconds", 0, **pager)
-    yield sample("phantommesh_alerts_open_incidents", 0, priority="P1")
-    for outcome in ("sent", "dead"):
-        yield sample("phantommesh_alerts_deliveries_total", 0, **pager, outcome=outcome)
+    yield sample("phantommesh_alerts_oldest_undelivered_seconds", 0, **pager, priority="P1")
+    yield sample("phantommesh_alerts_dead_letters_total", 0, **pager, priority="P1")
+    yield sample("phantommesh_alerts_deliveries_total", 0, **pager, outcome="sent")
     yield sample("phantommesh_alerts_lane_state", 1, **pager, state="working")
     yield sample("phantommesh_alerts_start_to_page_seconds_count", 0, **pager, priority="P1")
     yield sample("phantommesh_alerts_start_to_page_seconds_bucket", 0, **pager, priority="P1", le="120.0")

@@ -123,3 +123,25 @@ async def test_a_closed_lane_hands_nothing_out(queue: lane.Lane) -> None:
         queue.close()
         waiting = tasks.create_task(queue.take(p1_only=False))
     assert waiting.result() is None
+
+
+async def test_what_has_waited_longest_is_told_for_each_priority(queue: lane.Lane) -> None:
+    queue.put("young", (P1, at(9)))
+    queue.put("old", (P1, at(5)))
+    queue.put("older", (P2, at(1)))
+    assert [queue.oldest(priority) for priority in (P1, P2, P3)] == [at(5), at(1), None]
+
+
+async def test_what_is_being_told_still_waits(queue: lane.Lane) -> None:
+    queue.put("incident", (P1, at(0)))
+    await taken(queue)
+    assert queue.oldest(P1) == at(0)
+    queue.release("incident")
+    assert queue.oldest(P1) is None
+
+
+async def test_an_incident_that_becomes_urgent_while_it_is_told_waits_as_such(queue: lane.Lane) -> None:
+    queue.put("incident", (P2, at(0)))
+    await taken(queue)
+    queue.put("incident", (P1, at(5)))
+    assert queue.oldest(P1) == at(5)

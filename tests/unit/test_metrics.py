@@ -145,8 +145,21 @@ def test_reload_tells_success_time_and_hash_as_alertmanager_does(measured: metri
 
 
 def test_age_of_what_was_not_told_is_set_from_outside(measured: metrics.Metrics) -> None:
-    measured.undelivered("slack-ops", 12.5)
-    assert value(measured, "oldest_undelivered_seconds", destination="slack-ops") == 12.5
+    measured.undelivered("slack-ops", model.Priority.P1, 12.5)
+    ages = {
+        each: value(measured, "oldest_undelivered_seconds", destination="slack-ops", priority=each)
+        for each in ("P1", "P2", "P3")
+    }
+    assert ages == {"P1": 12.5, "P2": 0, "P3": 0}
+
+
+def test_dead_letters_are_counted_by_priority(measured: metrics.Metrics) -> None:
+    measured.listen(DEAD)
+    counted = {
+        each: value(measured, "dead_letters_total", destination="slack-ops", priority=each)
+        for each in ("P1", "P2", "P3")
+    }
+    assert counted == {"P1": 1, "P2": 0, "P3": 0}
 
 
 def test_versions_are_labels(measured: metrics.Metrics) -> None:

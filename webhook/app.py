@@ -20,7 +20,7 @@ from pathlib import Path
 from aiohttp import web
 
 from routing import events, ledger, model
-from webhook import auth, config, delivering, health, logs, metrics, pages, rulefiles, server
+from webhook import auth, config, delivering, health, logs, metrics, pages, paging, rulefiles, server
 from webhook.store import contract, sqlite
 
 _ANSWER_SECONDS = 5.0
@@ -32,7 +32,15 @@ _log = logging.getLogger(__name__)
 
 
 class Unsafe(Exception):
-    """The configuration is right, and serving it would break a promise; the text says how to allow it."""
+    """The configuration is right, and serving it would break a promise; the text says how to allow it.
+
+    Attributes:
+        line: of the configuration that is to be changed, from 1.
+    """
+
+    def __init__(self, text: str, line: int = 1) -> None:
+        super().__init__(text)
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +78,11 @@ async def serve(options: Options) -> None:
 
 def _refuse_unsafe(settings: config.Settings, options: Options) -> None:
     if not settings.live_paging_destinations and not options.dry_run:
+        advice, line = paging.advice(settings)
         raise Unsafe(
-            "no P1 could page anyone: set PAGERDUTY_SERVICE_KEY (or PAGERDUTY_SERVICE_KEY_FILE), "
-            "or try it out with --dry-run, which sends nothing and prints everything"
+            f"no P1 could page anyone: {advice}, "
+            "or try it out with --dry-run, which sends nothing and prints everything",
+            line,
         )
     if settings.webhook_token is None and not options.allow_anonymous and not _is_loopback(options.host):
         raise Unsafe(
@@ -178,6 +188,8 @@ class _Service:
         self._hidden.update(_secret_values(settings))
         self._secrets.replace(self._hidden)
         await self._delivering.take(settings)
+        for line, gap in paging.gaps(settings).items():
+            _log.warning("a P1 would page nobody", extra={"at": f"{settings.file}:{line}", "gap": gap})
         self._settings = settings
         self._metrics.know(self._delivering.names)
         self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=_now())
@@ -197,7 +209,8 @@ class _Service:
             except delivering.Stranded as refusal:
                 faults = str(refusal).splitlines()
             except (Unsafe, ledger.Unavailable) as refusal:
-                faults = [f"{settings.file}:1: {refusal}"]
+                line = refusal.line if isinstance(refusal, Unsafe) else 1
+                faults = [f"{settings.file}:{line}: {refusal}"]
             else:
                 _log.info("configuration reloaded")
                 return ()

@@ -9,11 +9,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from routing import tree
 from webhook import (
     check_alertmanager,
+    check_alertmanager_tree,
+    check_alerts,
     check_manual,
     check_prometheus,
+    check_routes,
+    check_rules,
     check_runbooks,
     config,
     findings,
@@ -25,6 +28,8 @@ Finding = findings.Finding
 Severity = findings.Severity
 
 _INTEGRATION_KEY_LENGTH = 32
+_GROUP_WAIT = check_prometheus.Hop(seconds=5)
+"""Of deploy/alertmanager.yml."""
 
 
 def everything(
@@ -49,21 +54,23 @@ def everything(
     alerts = _alerts(found, rules_folder)
     found += check_runbooks.of_folder(rules_folder / "runbooks", alerts)
     if settings is not None:
-        found += _of_routes(settings, alerts)
-    alertmanager = None
+        found += check_routes.of_settings(settings, alerts)
+    waits: check_manual.Waits = lambda _: _GROUP_WAIT  # noqa: E731 - the one in use is a closure like it
     if alertmanager_file is not None:
         alertmanager = _document(found, alertmanager_file)
         if alertmanager is not None:
             found += check_alertmanager.of_document(alertmanager_file, alertmanager, alerts)
+            waits = _waits(alertmanager_file, alertmanager)
     intervals = check_prometheus.SHIPPED
     if prometheus_file is not None:
         prometheus = _document(found, prometheus_file)
-        intervals = intervals if prometheus is None else check_prometheus.intervals(prometheus)
+        if prometheus is not None:
+            found += check_prometheus.of_document(prometheus_file, prometheus)
+            intervals = check_prometheus.intervals(prometheus_file, prometheus)
     table = rules_folder / check_manual.FILE
     if table.is_file():
         manual = _document(found, table)
         if manual is not None:
-            waits = check_alertmanager.GroupWaits(alertmanager)
             found += check_manual.of_table(table, manual, alerts, intervals=intervals, waits=waits)
     return sorted(found, key=lambda finding: finding.severity is Severity.NOTE)
 
@@ -89,8 +96,26 @@ def _alerts(found: list[Finding], folder: Path) -> list[ruledata.Rule]:
     for file in files:
         document = _document(found, file)
         if document is not None:
+            found += check_rules.of_document(file, document)
             rules += ruledata.of_document(file, document)
+    version = folder / "VERSION"
+    found += check_alerts.of_rules(rules, version.read_text("utf-8").strip() if version.is_file() else None)
     return rules
+
+
+def _waits(file: Path, document: strictyaml.Document) -> check_manual.Waits:
+    root = check_alertmanager_tree.root(document)
+
+    def wait(labels: Mapping[str, str]) -> check_prometheus.Hop:
+        if root is None:
+            return _GROUP_WAIT
+        route = min(
+            check_alertmanager_tree.staying(root, labels), key=lambda each: each.seconds("group_wait")
+        )
+        line = document.place(route.places["group_wait"]).line
+        return _GROUP_WAIT.moved(route.seconds("group_wait"), f"{file}:{line}")
+
+    return wait
 
 
 def _settings(
@@ -123,32 +148,4 @@ def _notes_of(destination: config.Destination) -> Iterator[str]:
             yield (
                 f"{destination.name}: the key in {destination.secret_from} has {len(key.reveal())} characters; "
                 f"PagerDuty's integration keys have {_INTEGRATION_KEY_LENGTH}"
-            )
-
-
-_TIERS = {"priority": ("P1", "P2", "P3"), "severity": ("critical", "warning", "info")}
-
-
-def _of_routes(settings: config.Settings, alerts: Iterable[ruledata.Rule]) -> Iterator[Finding]:
-    """Alerts whose tier nobody takes, or that say none that is known."""
-    for alert in alerts:
-        if not alert.is_alert:
-            continue
-        for name, known in _TIERS.items():
-            value = alert.labels.get(name)
-            if value is not None and value.lower() not in map(str.lower, known):
-                yield findings.error(
-                    alert.file,
-                    alert.line("labels", name),
-                    f'no route takes the {name} "{value}" of {alert.name}; write one of {", ".join(known)}',
-                )
-        labels = {"alertname": alert.name, **alert.labels}
-        if alert.name in check_runbooks.NEVER_AN_INCIDENT:
-            continue
-        if not tree.names(tree.destinations_for(settings.root, labels)):
-            shown = next((f'{name} "{labels[name]}"' for name in _TIERS if name in labels), "labels")
-            yield findings.error(
-                alert.file,
-                alert.line(),
-                f"no route of {settings.file} takes the {shown} of {alert.name}; give one a destination",
             )

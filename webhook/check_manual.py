@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from routing import runbooks
-from webhook import check_alertmanager, check_prometheus, findings, ruledata, strictyaml
+from routing import model, runbooks
+from webhook import check_prometheus, config_faults, findings, ruledata, strictyaml
 
 FILE = "manual.yml"
 
@@ -20,6 +20,11 @@ _COMPARISON = re.compile(
 )
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_:]*")
 _NEEDED = ("alert", "tier", "thresholds", "for", "runbook")
+_KNOWN = (*_NEEDED, "service", "key", "condition", "window", "budget", "window_in_budget", "section", "quote")
+_DURATIONS = ("for", "budget", "window_in_budget")
+
+Waits = Callable[[Mapping[str, str]], check_prometheus.Hop]
+"""How long Alertmanager waits before it first tells of an alert with these labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +63,7 @@ def of_table(
     rules: Sequence[ruledata.Rule],
     *,
     intervals: check_prometheus.Intervals,
-    waits: check_alertmanager.GroupWaits,
+    waits: Waits,
 ) -> Iterator[findings.Finding]:
     """Everything in which the rules are not what the table says."""
     rows, faults = _rows(file, document)
@@ -76,7 +81,7 @@ def of_table(
         seen.add(row.line)
         for line, text in _differences(rule, row, _comparisons(rule.expression, recorded)):
             yield findings.error(rule.file, line, f"{rule.name}: {text} ({file}:{row.line})")
-        if row.budget:
+        if ruledata.is_duration(row.budget) and ruledata.is_duration(rule.wait):
             yield from _over_budget(file, rule, row, intervals, waits)
     for row in rows:
         if row.line not in seen:
@@ -98,18 +103,40 @@ def _rows(file: Path, document: strictyaml.Document) -> tuple[list[Row], list[fi
         if missing:
             faults.append(findings.error(file, line, f"a row needs {', '.join(missing)}"))
             continue
-        rows.append(_row(line, entry))
+        faults += [
+            findings.error(file, document.place(("alerts", number, *path)).line, text)
+            for path, text in _faults_of(entry)
+        ]
+        if str(entry["tier"]) in model.Priority.__members__:
+            rows.append(_row(line, entry))
     return rows, faults
 
 
+def _faults_of(entry: dict[str, Any]) -> Iterator[tuple[strictyaml.Path, str]]:
+    for key, value in entry.items():
+        if key not in _KNOWN:
+            yield (key,), f'unknown key "{key}"{config_faults.did_you_mean(str(key), _KNOWN)}'
+        elif key in _DURATIONS and not ruledata.is_duration(str(value)):
+            yield (key,), f'{key} "{value}" is no duration; write one like 15s or 5m'
+    if str(entry["tier"]) not in model.Priority.__members__:
+        yield (
+            ("tier",),
+            f'tier "{entry["tier"]}" is none; write one of {", ".join(model.Priority.__members__)}',
+        )
+    elif entry["tier"] == model.Priority.P1.name and "budget" not in entry:
+        yield (), f"{entry['alert']} is a P1 and has no budget, so nothing says how late it may page"
+    for threshold in _thresholds(entry):
+        if not _parsed(threshold):
+            yield ("thresholds",), f'the threshold "{threshold}" is no comparison with a number, like > 10'
+
+
 def _row(line: int, entry: dict[str, Any]) -> Row:
-    thresholds = entry["thresholds"]
     return Row(
         line=line,
         alert=str(entry["alert"]),
         tier=str(entry["tier"]),
         service=str(entry.get("service", "")),
-        thresholds=tuple(map(str, thresholds if isinstance(thresholds, list) else [thresholds])),
+        thresholds=_thresholds(entry),
         wait=str(entry["for"]),
         runbook=str(entry["runbook"]),
         budget=str(entry.get("budget", "")),
@@ -117,14 +144,19 @@ def _row(line: int, entry: dict[str, Any]) -> Row:
     )
 
 
+def _thresholds(entry: dict[str, Any]) -> tuple[str, ...]:
+    found = entry["thresholds"]
+    return tuple(map(str, found if isinstance(found, list) else [found]))
+
+
 def _differences(
     rule: ruledata.Rule, row: Row, made: frozenset[tuple[str, float]]
 ) -> Iterator[tuple[int, str]]:
-    for threshold in row.thresholds:
+    for threshold in row.thresholds if rule.expression.strip() else ():
         if not _parsed(threshold) <= made:
             shown = ", ".join(f"{operator} {bound:.15g}" for operator, bound in sorted(made)) or "nothing"
             yield rule.line("expr"), f"the threshold is {threshold}, and it compares {shown}"
-    if ruledata.seconds(rule.wait) != ruledata.seconds(row.wait):
+    if ruledata.is_duration(rule.wait) and ruledata.seconds(rule.wait) != ruledata.seconds(row.wait):
         yield rule.line("for"), f"its `for` is {row.wait}, and here it is {rule.wait}"
     page = runbooks.find({}, rule.annotations, {row.runbook})
     if page is None:
@@ -161,20 +193,20 @@ def _over_budget(
     rule: ruledata.Rule,
     row: Row,
     intervals: check_prometheus.Intervals,
-    waits: check_alertmanager.GroupWaits,
+    waits: Waits,
 ) -> Iterator[findings.Finding]:
-    evaluation = ruledata.seconds(rule.interval) if rule.interval else intervals.evaluation_seconds
+    own = check_prometheus.Hop(seconds=ruledata.seconds(rule.interval))
     parts = {
-        "scrape": intervals.scrape_seconds,
-        "evaluation": evaluation,
-        "window": ruledata.seconds(row.window_in_budget),
-        "for": ruledata.seconds(rule.wait),
-        "group_wait": waits.seconds({"alertname": rule.name, **rule.labels}),
-        "delivery": _DELIVERY_SECONDS,
+        "scrape": intervals.scrape,
+        "evaluation": own if rule.interval else intervals.evaluation,
+        "window": check_prometheus.Hop(seconds=ruledata.seconds(row.window_in_budget)),
+        "for": check_prometheus.Hop(seconds=ruledata.seconds(rule.wait)),
+        "group_wait": waits({"alertname": rule.name, **rule.labels}),
+        "delivery": check_prometheus.Hop(seconds=_DELIVERY_SECONDS),
     }
-    spent, allowed = sum(parts.values()), ruledata.seconds(row.budget)
+    spent, allowed = sum(hop.seconds for hop in parts.values()), ruledata.seconds(row.budget)
     if spent > allowed:
-        hops = " + ".join(f"{name} {amount:g}" for name, amount in parts.items() if amount)
+        hops = " + ".join(f"{name} {hop}" for name, hop in parts.items() if hop.seconds)
         yield findings.error(
             rule.file,
             rule.line(),

@@ -1,7 +1,8 @@
 """One thing that `check` found: where, how bad, what, and what would be right."""
 
+import difflib
 import enum
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,17 @@ class Finding:
 def error(file: Path, line: int | None, text: str) -> Finding:
     """Something that will not work or will mislead whoever is woken by it."""
     return Finding(file=str(file), line=line, severity=Severity.ERROR, text=text)
+
+
+def note(file: Path, line: int | None, text: str) -> Finding:
+    """A fact about this installation that is worth knowing."""
+    return Finding(file=str(file), line=line, severity=Severity.NOTE, text=text)
+
+
+def likely(word: str, known: Collection[str]) -> str:
+    """The end of a sentence: a question that names the likeliest of what is known; "" where none is like it."""
+    found = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{found[0]}"?' if found else ""
 
 
 def unreadable(file: Path, reason: OSError | strictyaml.Unreadable) -> Iterator[Finding]:

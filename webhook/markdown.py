@@ -1,5 +1,6 @@
 """Runbooks as HTML: no markup of the author's own, nothing from elsewhere, links that stay here."""
 
+import itertools
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def render(markdown: str, *, labels: model.Labels, names: Collection[str]) -> Pa
     tokens = _markdown.parse(markdown)
     title = ""
     met: set[str] = set()
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for token, following in itertools.zip_longest(tokens, tokens[1:]):
         if token.type == "heading_open" and following is not None:
             text = _text(following.children or [])
             title = title or text

@@ -1,4 +1,4 @@
-"""Rule files as data, with the place of everything in them. What is malformed is promtool's to tell."""
+"""Rule files as data, with the place of everything in them. What is malformed is check_rules' to tell."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 from webhook import strictyaml
 
 _DURATION = re.compile(r"(\d+)(ms|[smhdwy])")
+_WHOLE_DURATION = re.compile(r"(?=.)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?|0")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
 
 
@@ -20,6 +21,7 @@ class Rule:
         name: of the alert, or of what is recorded.
         interval: of its group; "" where that says none.
         wait: its `for`; "0s" where it has none.
+        fields: all that is written.
     """
 
     file: Path
@@ -30,6 +32,7 @@ class Rule:
     interval: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    fields: Mapping[str, Any] = field(repr=False)
     document: strictyaml.Document = field(repr=False)
     path: strictyaml.Path
 
@@ -56,14 +59,26 @@ def of_document(file: Path, document: strictyaml.Document) -> Iterator[Rule]:
                         interval=str(group.get("interval", "")),
                         labels=_words(rule.get("labels")),
                         annotations=_words(rule.get("annotations")),
+                        fields=rule,
                         document=document,
                         path=("groups", group_number, "rules", number),
                     )
 
 
+def known_labels(rule: Rule) -> dict[str, str]:
+    """The labels of an alert, as far as its rule says them; the others come with its series."""
+    stated = {name: value for name, value in rule.labels.items() if "{{" not in value}
+    return {**stated, "alertname": rule.name}
+
+
 def seconds(duration: str) -> float:
     """The seconds of a Prometheus duration, `1h30m` as well as `15s`; 0 for what is none."""
     return sum(int(amount) * _SECONDS[unit] for amount, unit in _DURATION.findall(duration))
+
+
+def is_duration(text: str) -> bool:
+    """Whether Prometheus and Alertmanager read it: whole numbers with units, the longest unit first."""
+    return _WHOLE_DURATION.fullmatch(text) is not None
 
 
 def _list(data: Any, key: str) -> list[Any]:

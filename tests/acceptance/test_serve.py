@@ -48,6 +48,53 @@ async def test_it_refuses_to_start_when_no_p1_could_page(tmp_path: Path) -> None
     assert "Traceback" not in said
 
 
+async def test_it_refuses_to_start_when_the_route_for_a_p1_leads_to_no_pager(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    routing.write_text(ROUTING.replace("destinations: [pagerduty]", "destinations: [slack-ops]"))
+    line = 1 + ROUTING[: ROUTING.index('priority="P1"')].count("\n")
+    options = ("--listen", "127.0.0.1:0", "--config", str(routing))
+    status, said = await serving.refusal(tmp_path, *options, env=far.env)
+    assert status == 1
+    assert f"add a destination of kind pagerduty to the route at {routing}:{line}" in said
+
+
+async def test_a_reload_after_which_no_p1_could_page_is_refused_at_its_line(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    async with service.run(state_dir=tmp_path / "state", env=far.env, config_path=routing) as running:
+        routing.write_text(ROUTING.replace("destinations: [pagerduty]", "destinations: [slack-ops]"))
+        line = 1 + ROUTING[: ROUTING.index('priority="P1"')].count("\n")
+        status, text = await serving.ask(running, "/-/reload", method="POST")
+        assert status == 500
+        assert text.startswith(f"{routing}:{line}: no P1 could page anyone"), text
+
+
+async def test_a_route_that_keeps_some_p1_from_paging_is_said_at_the_start(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    staging = "    - matchers: ['namespace=\"staging\"']\n      destinations: [slack-ops]\n"
+    routing.write_text(ROUTING.replace("  routes:\n", f"  routes:\n{staging}"))
+    async with service.run(state_dir=tmp_path / "state", env=far.env, config_path=routing) as running:
+        await running.wait_logged(
+            re.compile(r"a P1 would page nobody.*namespace=.*staging", re.DOTALL), timeout_seconds=10
+        )
+
+
+async def test_its_metrics_tell_for_how_long_a_p1_waits(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    far.pagerduty.script(faults.server_error(503), times=None)
+    async with service.run(state_dir=tmp_path / "state", env=far.env, config_path=routing) as running:
+        assert await serving.post(running, "vpn-core", "P1") == 200
+        waits = re.compile(r'oldest_undelivered_seconds\{destination="pagerduty",priority="P1"\} (?!0\.0)\d')
+        async with asyncio.timeout(20):
+            while not waits.search(metrics := (await serving.ask(running, "/metrics"))[1]):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.2)
+    for quiet in ('destination="pagerduty",priority="P2"', 'destination="slack-ops",priority="P1"'):
+        assert f"oldest_undelivered_seconds{{{quiet}}} 0.0" in metrics
+
+
 async def test_a_dry_run_starts_without_any_secret_and_prints_everything(tmp_path: Path) -> None:
     async with service.run(state_dir=tmp_path / "state", env={}, options=("--dry-run",)) as running:
         assert await serving.post(running, "vpn-core", "P1") == 200

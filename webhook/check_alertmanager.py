@@ -78,6 +78,7 @@ def of_document(
 
 
 def _of_values(document: strictyaml.Document) -> Iterator[_Found]:
+    times = _times(document)
     for path in document.values:
         key = path[-1] if path else None
         value = config_faults.value_at(document.data, path)
@@ -90,6 +91,12 @@ def _of_values(document: strictyaml.Document) -> Iterator[_Found]:
                 yield path, f"{key} is no duration; write one like 10s or 5m"
             elif key != "group_wait" and not ruledata.seconds(str(value)):
                 yield path, f"{key} may not be zero: Alertmanager does not start"
+        match path:
+            case ("route", *_, "mute_time_intervals" | "active_time_intervals", int()) if (
+                str(value) not in times
+            ):
+                hint = findings.likely(str(value), times)
+                yield path, f'there is no time interval "{value}", so Alertmanager does not start{hint}'
         if isinstance(value, str) and _VARIABLE.search(_TEMPLATE.sub("", value)):
             yield (
                 path,
@@ -98,6 +105,15 @@ def _of_values(document: strictyaml.Document) -> Iterator[_Found]:
                     "name a file with the secret, as api_url_file, routing_key_file or credentials_file"
                 ),
             )
+
+
+def _times(document: strictyaml.Document) -> list[str]:
+    """The names of the time intervals, of which there are two lists."""
+    return [
+        str(config_faults.value_at(document.data, path))
+        for path in document.values
+        if len(path) == 3 and path[0] in ("time_intervals", "mute_time_intervals") and path[2] == "name"  # noqa: PLR2004 - list, number, name
+    ]
 
 
 def _of_fields(path: strictyaml.Path, value: dict[str, object]) -> Iterator[_Found]:

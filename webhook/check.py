@@ -92,6 +92,9 @@ def _alerts(found: list[Finding], folder: Path) -> list[ruledata.Rule]:
     files = sorted(folder.glob("*.rules.yml"))
     if not files:
         found.append(findings.error(folder, None, "no rules here: there is no file like *.rules.yml"))
+    others = {*folder.glob("*.yml"), *folder.glob("*.yaml")} - {*files, folder / check_manual.FILE}
+    text = "Prometheus loads *.rules.yml and not this; rename it, or put it elsewhere"
+    found += [findings.error(file, None, text) for file in sorted(others)]
     rules: list[ruledata.Rule] = []
     for file in files:
         document = _document(found, file)

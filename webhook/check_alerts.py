@@ -48,7 +48,7 @@ def _of_alert(rule: ruledata.Rule, version: str | None) -> Iterator[findings.Fin
             yield findings.error(
                 rule.file, rule.line(key), f"{rule.name} needs the {kind} {', '.join(missing)}"
             )
-    for path, text in (*_of_tier(rule.labels), *_of_words(rule, version)):
+    for path, text in (*_of_tier(rule.labels), *_of_templates(rule), *_of_words(rule, version)):
         yield findings.error(rule.file, rule.line(*path), f"{rule.name}: {text}")
 
 
@@ -67,6 +67,13 @@ def _of_tier(labels: Mapping[str, str]) -> Iterator[tuple[tuple[str, ...], str]]
             ("labels", "severity"),
             f'severity "{labels["severity"]}" is not that of {labels["priority"]}; write {right}, or mend priority',
         )
+
+
+def _of_templates(rule: ruledata.Rule) -> Iterator[tuple[tuple[str, ...], str]]:
+    for key, words in (("labels", rule.labels), ("annotations", rule.annotations)):
+        for name, value in words.items():
+            if value.count("{{") != value.count("}}"):
+                yield (key, name), f"a template in {name} does not close, so Prometheus refuses the file"
 
 
 def _of_words(rule: ruledata.Rule, version: str | None) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -18,6 +18,7 @@ def of_settings(settings: config.Settings, alerts: Sequence[ruledata.Rule]) -> I
     known = [ruledata.known_labels(alert) for alert in told]
     for line, text in sorted(paging.gaps(settings, known).items()):
         yield findings.error(file, line, text)
+    yield from _of_p2(settings, known)
     pagers = paging.pagers(settings, paging.ANY_P1)
     if pagers and all(pager.dry for pager in pagers):
         line = tree.destinations_for(settings.root, paging.ANY_P1)[-1].lines[-1]
@@ -34,6 +35,21 @@ def of_settings(settings: config.Settings, alerts: Sequence[ruledata.Rule]) -> I
                 alert.line(),
                 f"no route of {settings.file} takes the {shown} of {alert.name}; give one a destination",
             )
+
+
+def _of_p2(settings: config.Settings, known: Sequence[model.Labels]) -> Iterator[findings.Finding]:
+    """Routes by which a P2 is only logged: nobody would investigate it within the hour."""
+    seen: set[int] = set()
+    for labels in ({"priority": model.Priority.P2.name}, *known):
+        matches = tree.destinations_for(settings.root, labels)
+        told = [settings.destinations[name] for name in tree.names(matches)]
+        line = matches[-1].lines[-1]
+        only_logged = told and all(isinstance(entry, config.Log) for entry in told)
+        if model.priority_of(labels) is model.Priority.P2 and only_logged and line not in seen:
+            seen.add(line)
+            who = labels.get("alertname", "a P2")
+            text = f"{who} goes to the log alone, which nobody reads within the hour; add a destination of kind slack"
+            yield findings.error(Path(settings.file), line, text)
 
 
 def _of_route(file: Path, route: tree.Route) -> Iterator[findings.Finding]:

@@ -84,7 +84,7 @@ def _of_values(document: strictyaml.Document) -> Iterator[_Found]:
         value = config_faults.value_at(document.data, path)
         if isinstance(value, dict):
             yield from _of_fields(path, value)
-        if isinstance(key, str) and key in _NEWER:
+        if key in _NEWER:
             yield path, f'{key} is deprecated; write {_NEWER[key]}: [name="value"]'
         if key in _WAITS:
             if not ruledata.is_duration(str(value)):
@@ -109,11 +109,12 @@ def _of_values(document: strictyaml.Document) -> Iterator[_Found]:
 
 def _times(document: strictyaml.Document) -> list[str]:
     """The names of the time intervals, of which there are two lists."""
-    return [
-        str(config_faults.value_at(document.data, path))
-        for path in document.values
-        if len(path) == 3 and path[0] in ("time_intervals", "mute_time_intervals") and path[2] == "name"  # noqa: PLR2004 - list, number, name
-    ]
+    found: list[str] = []
+    for path in document.values:
+        match path:
+            case ("time_intervals" | "mute_time_intervals", int(), "name"):
+                found.append(str(config_faults.value_at(document.data, path)))
+    return found
 
 
 def _of_fields(path: strictyaml.Path, value: dict[str, object]) -> Iterator[_Found]:

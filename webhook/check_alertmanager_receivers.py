@@ -62,7 +62,7 @@ def _entries(document: strictyaml.Document) -> list[tuple[strictyaml.Path, dict[
 
 def _of_settings(path: strictyaml.Path, kind: str, settings: Mapping[str, Any]) -> Iterator[_Found]:
     for old, new in _EVENTS_V1.items():
-        if kind == "pagerduty_configs" and old in settings:
+        if old in settings:
             yield (
                 (*path, old),
                 f"{old} is PagerDuty's Events API v1; write {new}, an integration key of Events API v2",

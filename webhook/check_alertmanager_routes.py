@@ -77,7 +77,7 @@ def _of_watchdog(root: _Route, receivers: _Receivers) -> Iterator[_Found]:
     own = [
         route
         for route in check_alertmanager_tree.staying(root, _WATCHDOG)
-        if route is not root and not route.takes({"alertname": "another"})
+        if not route.takes({"alertname": "another"})
     ]
     if not own:
         yield (

@@ -20,11 +20,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 def pagers(settings: config.Settings, labels: model.Labels) -> tuple[config.PagerDuty, ...]:
     """The destinations that would page somebody, live or dry."""
     told = tree.names(tree.destinations_for(settings.root, labels))
-    return tuple(
-        entry
-        for name in told
-        if isinstance(entry := settings.destinations[name], config.PagerDuty) and not entry.retired
-    )
+    return tuple(entry for name in told if isinstance(entry := settings.destinations[name], config.PagerDuty))
 
 
 def advice(settings: config.Settings) -> tuple[str, int]:
@@ -51,11 +47,12 @@ def gaps(settings: config.Settings, alerts: Sequence[model.Labels] = ()) -> dict
             continue
         if not pagers(settings, labels):
             matches = tree.destinations_for(settings.root, labels)
-            goes = " and ".join(tree.names(matches)) or "nowhere"
+            names = " and ".join(tree.names(matches))
+            goes = f"to {names}" if names else "nowhere"
             line = matches[-1].lines[-1]
             found.setdefault(
                 line,
-                f"a P1{_spoken(labels)} goes to {goes} and pages nobody; add a destination of kind pagerduty",
+                f"a P1{_spoken(labels)} goes {goes} and pages nobody; add a destination of kind pagerduty",
             )
     return found
 
@@ -75,8 +72,7 @@ def _asked_for(root: tree.Route) -> Iterator[dict[str, str]]:
         values = [_values(conditions[name]) for name in names]
         for chosen in itertools.islice(itertools.product(*values), _MOST_TRIED):
             labels = {name: value for name, value in zip(names, chosen, strict=True) if value}
-            if any(match.path == path for match in tree.destinations_for(root, {**ANY_P1, **labels})):
-                yield {**ANY_P1, **labels}
+            yield {**ANY_P1, **labels}
 
 
 def _paths(path: tuple[tree.Route, ...]) -> Iterator[tuple[tree.Route, ...]]:

@@ -1,13 +1,9 @@
-"""The promtool tests one by one, each run against as few of the rules as it needs: what a mutant costs."""
+"""The promtool tests one by one, and the rules, of which each test needs few: what the hunt for mutants works with."""
 
-import copy
 import functools
 import json
-import os
 import re
-import subprocess
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +13,8 @@ import yaml
 from tests.rules import mutations, promql
 
 Document = dict[str, Any]
-_SLOWEST_SECONDS = 120
 # Reads JSON fast, and JSON is YAML.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-_NOT_LOADED = re.compile(r"could not parse expression|error parsing|cannot unmarshal|not a valid duration")
-
-
-class TestsFail(Exception):
-    """A test of promtool fails without any mutant, so it can judge none."""
-
-
-class NotLoaded(Exception):
-    """The mutant is no rule any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +24,8 @@ class Case:
     Attributes:
         rule_files: the names of the rule files that it loads.
         document: a test file of its own, with this one test.
-        cost: evaluations, a guess at how long it takes.
+        moments: the seconds at which it looks, rising.
+        cost: a guess at how long it takes, of no unit.
         words: its whole text, to see which alerts and series it is about.
         expects: whether it states an alert with its labels and annotations in full.
     """
@@ -49,9 +34,14 @@ class Case:
     name: str
     rule_files: tuple[str, ...]
     document: str
+    moments: tuple[float, ...]
     cost: float
     words: str
     expects: bool
+
+    def at(self, moment: float) -> "Case":
+        """The same case with one of its moments and nothing after that, which is how much promtool then evaluates."""
+        return _at(self, moment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +71,17 @@ class RuleSet:
         return frozenset(found)
 
 
+@functools.cache
 def rule_set(folder: Path) -> RuleSet:
     """Load the rules of a folder."""
     files = sorted(folder.glob("*.rules.yml"))
     return RuleSet(files={file.name: yaml.load(file.read_text("utf-8"), _Loader) for file in files})
 
 
-def all_cases(folder: Path) -> list[Case]:
+@functools.cache
+def all_cases(folder: Path) -> tuple[Case, ...]:
     """Every test of the `*.test.yml` of a folder."""
-    return [case for file in sorted(folder.glob("*.test.yml")) for case in _of_file(file)]
+    return tuple(case for file in sorted(folder.glob("*.test.yml")) for case in _of_file(file))
 
 
 def _of_file(file: Path) -> Iterator[Case]:
@@ -99,20 +91,49 @@ def _of_file(file: Path) -> Iterator[Case]:
         found.name for pattern in document["rule_files"] for found in sorted(file.parent.glob(pattern))
     )
     for position, test in enumerate(document["tests"], start=1):
-        checks = [*test.get("alert_rule_test", []), *test.get("promql_expr_test", [])]
-        furthest = max(mutations.seconds(str(check["eval_time"])) for check in checks)
+        moments = tuple(sorted({_moment(check) for kind in _CHECKS for check in test.get(kind, [])}))
         yield Case(
             file=file.name,
             name=test.get("name", f"test {position}"),
             rule_files=named,
             document=json.dumps({**document, "rule_files": ["*.rules.yml"], "tests": [test]}),
-            cost=furthest / step,
+            moments=moments,
+            cost=moments[-1] / step * (10 + len(test.get("input_series", []))),
             words=json.dumps(test),
-            expects=any(check.get("exp_alerts") for check in checks),
+            expects=any(check.get("exp_alerts") for check in test.get("alert_rule_test", [])),
         )
 
 
-def _grow(found: set[mutations.Place], joins: Any, there: list[mutations.Place]) -> None:
+_CHECKS = ("alert_rule_test", "promql_expr_test")
+
+
+def _moment(check: Document) -> float:
+    return mutations.seconds(str(check["eval_time"]))
+
+
+@functools.cache
+def _at(case: Case, moment: float) -> Case:
+    document: Document = json.loads(case.document)
+    test = document["tests"][0]
+    for kind in _CHECKS:
+        test[kind] = [check for check in test.get(kind, []) if _moment(check) == moment]
+    return Case(
+        file=case.file,
+        name=case.name,
+        rule_files=case.rule_files,
+        document=json.dumps(document),
+        moments=(moment,),
+        cost=case.cost * moment / max(case.moments[-1], 1),
+        words=case.words,
+        expects=case.expects,
+    )
+
+
+def _grow(
+    found: set[mutations.Place],
+    joins: Callable[[mutations.Place, mutations.Place], bool],
+    there: list[mutations.Place],
+) -> None:
     new = set(found)
     while new:
         new = {one for one in there if one not in found and any(joins(one, old) for old in new)}
@@ -137,87 +158,3 @@ def _read(rule: mutations.Rule) -> frozenset[str]:
     if "ALERTS{" in json.dumps(rule.get("annotations", {})):
         names.add("ALERTS")
     return frozenset(names | told)
-
-
-class Judge:
-    """Runs cases with promtool, and remembers how they end without a mutant."""
-
-    def __init__(self, promtool: Path, rules: RuleSet) -> None:
-        self._promtool = promtool
-        self._rules = rules
-        self._passes = functools.cache(self._passes_unchanged)
-        self.runs = 0
-
-    def kills(self, case: Case, mutant: mutations.Mutant) -> bool:
-        """Whether the case fails because of the mutant.
-
-        Raises:
-            TestsFail: it fails without it too.
-            NotLoaded: Prometheus would not load the mutant.
-        """
-        few = self._around(mutant.place, case.rule_files)
-        changed = {mutant.place: mutant.rule}
-        told = self.output(case, few, changed)
-        if told is None:
-            return False
-        if _NOT_LOADED.search(told):
-            raise NotLoaded(told)
-        if self._passes(case, few):
-            return True
-        # The case states more than these few rules say: with all of them, then.
-        everything = frozenset(self._rules.places(case.rule_files))
-        if not self._passes(case, everything):
-            raise TestsFail(f"{case.file}: {case.name}")
-        return self.output(case, everything, changed) is not None
-
-    def output(
-        self,
-        case: Case,
-        places: frozenset[mutations.Place],
-        changed: dict[mutations.Place, mutations.Rule],
-    ) -> str | None:
-        """What promtool says where the case fails; None where it passes."""
-        with tempfile.TemporaryDirectory(prefix="mutant-") as name:
-            folder = Path(name)
-            for file in case.rule_files:
-                content = json.dumps(self._chosen(file, places, changed))
-                (folder / file).write_text(content, "utf-8")
-            (folder / "case.test.yml").write_text(case.document, "utf-8")
-            done = subprocess.run(
-                [self._promtool, "test", "rules", folder / "case.test.yml"],
-                capture_output=True,
-                text=True,
-                timeout=_SLOWEST_SECONDS,
-                check=False,
-                # One mutant a core is faster than one on two.
-                env={**os.environ, "GOMAXPROCS": "1", "GOGC": "400", "TMPDIR": name},
-            )
-        self.runs += 1
-        return None if done.returncode == 0 else done.stdout + done.stderr
-
-    @functools.cache  # noqa: B019 - one judge lives as long as the program
-    def _around(self, place: mutations.Place, files: tuple[str, ...]) -> frozenset[mutations.Place]:
-        return self._rules.around(place, files)
-
-    def _passes_unchanged(self, case: Case, places: frozenset[mutations.Place]) -> bool:
-        return self.output(case, places, {}) is None
-
-    def _chosen(
-        self,
-        file: str,
-        places: frozenset[mutations.Place],
-        changed: dict[mutations.Place, mutations.Rule],
-    ) -> Document:
-        document = copy.copy(self._rules.files[file])
-        document["groups"] = [
-            {
-                **group,
-                "rules": [
-                    changed.get(place, rule)
-                    for position, rule in enumerate(group["rules"])
-                    if (place := mutations.Place(file=file, group=number, rule=position)) in places
-                ],
-            }
-            for number, group in enumerate(document["groups"])
-        ]
-        return document

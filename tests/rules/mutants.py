@@ -1,6 +1,6 @@
 """Changes the rules one mutant at a time and asks promtool's tests to notice. Says which of them nobody noticed.
 
-  python -m tests.rules.mutants [--rule-file NAME]... [--jobs N] [--equivalents]
+  python -m tests.rules.mutants [--rule-file NAME]... [--jobs N] [--equivalents] [--renew]
 
 Exit status 1 where a mutant survived, or where equivalents.yml is not current; 0 else. A mutant in equivalents.yml is
 not tried, because each test that it survives takes its time; --equivalents tries those too. One generation is enough,
@@ -12,8 +12,6 @@ import os
 import re
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from tests import parts
-from tests.rules import cases, mutations
+from tests.rules import cases, judge, killers, mutations
 
 RULES = parts.CHECKOUT / "rules"
 EQUIVALENTS = Path(__file__).with_name("equivalents.yml")
@@ -40,6 +38,8 @@ class Report:
     stale: list[str] = field(default_factory=list)
     seconds: float = 0.0
     runs: int = 0
+    trials: int = 0
+    noticed: list[killers.Noticed] = field(default_factory=list)
 
     @property
     def mutants(self) -> int:
@@ -58,7 +58,7 @@ class Report:
                 (
                     f"{self.mutants} mutants: {self.killed} killed, {self.equivalent} equivalent, "
                     f"{len(self.survivors)} survived; {len(self.invalid)} that Prometheus does not load; "
-                    f"{self.runs} runs of promtool in {self.seconds:.0f} s"
+                    f"{self.trials} tests in {self.runs} runs of promtool in {self.seconds:.0f} s"
                 ),
             ]
         )
@@ -70,6 +70,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--rule-file", action="append", metavar="NAME", help="as in rules/, several times")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--equivalents", action="store_true", help="try what equivalents.yml lists, too")
+    parser.add_argument("--renew", action="store_true", help="write anew what killers.yml says")
     asked = parser.parse_args(words)
     generation = parts.generation(parts.GENERATIONS[-1])
     if generation is None:
@@ -77,6 +78,8 @@ def main(words: list[str]) -> int:
         return 1
     report = hunt(generation.promtool, asked.rule_file, jobs=asked.jobs, equivalents=asked.equivalents)
     print(report)
+    if asked.renew:
+        killers.renew(report.noticed)
     return 0 if report.clean else 1
 
 
@@ -86,28 +89,29 @@ def hunt(
     *,
     jobs: int,
     equivalents: bool = False,
-    share: tuple[int, int] = (0, 1),
+    folder: Path = RULES,
 ) -> Report:
     """Try every mutant of these rule files, or of all; those known to be equivalent only where that is asked for.
 
-    With `share` (2, 5) only the third of five equal shares of them.
-
     Raises:
-        cases.TestsFail: a test fails without any mutant.
+        judge.TestsFail: a test fails without any mutant.
     """
     started = time.monotonic()
-    chosen = [path for path in sorted(RULES.glob("*.rules.yml")) if not files or path.name in files]
-    rules = cases.rule_set(RULES)
-    hunter = _Hunter(judge=cases.Judge(promtool, rules), rules=rules, cases=cases.all_cases(RULES / "tests"))
+    chosen = [path for path in sorted(folder.glob("*.rules.yml")) if not files or path.name in files]
     known = known_equivalents({path.name for path in chosen})
+    rules = cases.rule_set(folder)
+    hunter = _Hunter(
+        judge=judge.Judge(promtool, rules),
+        rules=rules,
+        by_name={(case.file, case.name): case for case in cases.all_cases(folder / "tests")},
+        table=killers.load(path.name for path in chosen),
+        known=frozenset() if equivalents else frozenset(known),
+    )
+    mutants = [mutant for path in chosen for mutant in mutations.of_file(path)]
     with ThreadPoolExecutor(jobs) as pool:
-        first, shares = share
-        texts = list(pool.map(hunter.texts_of, [path.name for path in chosen[first::shares]]))
-        all_mutants = [mutant for path in chosen for mutant in mutations.of_file(path)]
-        mutants = all_mutants[first::shares]
-        hunter.known = () if equivalents else frozenset(known)
-        verdicts = list(pool.map(hunter.verdict, mutants))
-    report = Report()
+        texts = list(pool.map(hunter.texts_of, chosen))
+        verdicts = hunter.verdicts(mutants, pool)
+    report = Report(noticed=hunter.noticed)
     for unseen, seen in texts:
         report.killed += seen
         report.survivors += unseen
@@ -124,11 +128,10 @@ def hunt(
         else:
             report.survivors.append(str(mutant))
     report.stale += [
-        f"{EQUIVALENTS.name}: there is no such mutant, take it out: {' / '.join(key)}"
-        for key in known.keys() - {mutant.key for mutant in all_mutants}
+        f"{EQUIVALENTS.name}: there is no such mutant, take it out: {' / '.join(key)}" for key in known
     ]
     report.seconds = time.monotonic() - started
-    report.runs = hunter.judge.runs
+    report.runs, report.trials = hunter.judge.runs, hunter.judge.trials
     return report
 
 
@@ -145,48 +148,72 @@ def known_equivalents(files: set[str]) -> dict[mutations.Key, str]:
 
 @dataclass(slots=True, kw_only=True)
 class _Hunter:
-    judge: cases.Judge
+    judge: judge.Judge
     rules: cases.RuleSet
-    cases: list[cases.Case]
-    known: Collection[mutations.Key] = ()
-    kills: defaultdict[mutations.Place, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    by_name: dict[tuple[str, str], cases.Case]
+    table: killers.Table
+    known: frozenset[mutations.Key]
+    noticed: list[killers.Noticed] = field(default_factory=list)
 
-    def verdict(self, mutant: mutations.Mutant) -> str:
-        """`killed`, `survived`, or `invalid` where Prometheus would not load it."""
-        if mutant.key in self.known:
-            return "survived"
-        kills = self.kills[mutant.place]
-        able = [n for n, case in enumerate(self.cases) if mutant.place.file in case.rule_files]
-        for number in sorted(able, key=lambda n: self._hope(mutant, n), reverse=True):
-            case = self.cases[number]
-            try:
-                if self.judge.kills(case, mutant):
-                    kills[number] += 1
-                    return "killed"
-            except cases.NotLoaded:
+    def verdicts(self, mutants: list[mutations.Mutant], pool: ThreadPoolExecutor) -> list[str]:
+        """`killed`, `survived`, or `invalid` where Prometheus would not load it, for each."""
+        verdicts = dict.fromkeys(
+            (n for n, mutant in enumerate(mutants) if mutant.key in self.known), "survived"
+        )
+        asked = [
+            (n, probe, case)
+            for n, mutant in enumerate(mutants)
+            if n not in verdicts
+            for probe in self.table.of(mutant)
+            if (case := self._case(probe))
+        ]
+        told = self.judge.verdicts([(mutants[n], case) for n, _, case in asked], pool)
+        for (n, probe, _), said in zip(asked, told, strict=True):
+            if n not in verdicts and said is not None and not judge.not_loaded(said):
+                self.noticed.append((mutants[n], probe))
+                verdicts[n] = "killed"
+        rest = [n for n in range(len(mutants)) if n not in verdicts]
+        verdicts.update(zip(rest, pool.map(self._verdict, [mutants[n] for n in rest]), strict=True))
+        return [verdicts[n] for n in range(len(mutants))]
+
+    def _verdict(self, mutant: mutations.Mutant) -> str:
+        for case in self._likely(mutant):
+            told = self.judge.verdict(mutant, case)
+            if told is None:
+                continue
+            if judge.not_loaded(told):
                 return "invalid"
+            moment = min(judge.moments(told) & {*case.moments}, default=case.moments[-1])
+            probe = killers.Probe(moment=moment, file=case.file, name=case.name)
+            self.noticed.append((mutant, probe))
+            self.table.add(mutant, probe)
+            return "killed"
         # At once: the whole run takes minutes.
         print(f"{mutant}: no test noticed", file=sys.stderr, flush=True)
         return "survived"
 
-    def _hope(self, mutant: mutations.Mutant, number: int) -> float:
-        """Kills to be expected for the time that a case takes."""
-        case = self.cases[number]
-        about = mutant.name in case.words
-        likely = self.kills[mutant.place][number] + (1 if about else 0.1) * (2 if case.expects else 1)
-        return likely / (case.cost + 20)
+    def _likely(self, mutant: mutations.Mutant) -> list[cases.Case]:
+        """All cases that load its file; first what noticed others of its rule, then what costs little for its hope."""
+        first = filter(None, map(self._case, self.table.of_rule(mutant)))
+        able = [case for case in self.by_name.values() if mutant.place.file in case.rule_files]
+        able.sort(key=lambda case: (case.cost + 200) * (1 if mutant.name in case.words else 10))
+        return [*sorted(first, key=lambda case: case.cost), *able]
 
-    def texts_of(self, file: str) -> tuple[list[str], int]:
+    def _case(self, probe: killers.Probe) -> cases.Case | None:
+        case = self.by_name.get((probe.file, probe.name))
+        return case.at(probe.moment) if case and probe.moment in case.moments else None
+
+    def texts_of(self, path: Path) -> tuple[list[str], int]:
         """The pieces of annotations that no test states, and how many are stated."""
-        marked, places = _marked(RULES / file)
-        everything = frozenset(self.rules.places((file,)))
+        marked, places = _marked(path)
+        everything = frozenset(self.rules.places((path.name,)))
         unseen = dict(places)
-        able = [case for case in self.cases if file in case.rule_files and case.expects]
+        able = [case for case in self.by_name.values() if path.name in case.rule_files and case.expects]
         for case in sorted(able, key=lambda case: case.cost):
             if not unseen:
                 break
             loaded = everything | frozenset(self.rules.places(case.rule_files))
-            told = self.judge.output(case, loaded, marked)
+            told = self.judge.run([judge.Trial(case=case, places=loaded, changed=marked)])[0]
             for mark in _MARK.findall(told or ""):
                 unseen.pop(int(mark), None)
         return list(unseen.values()), len(places) - len(unseen)

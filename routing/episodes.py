@@ -18,6 +18,8 @@ ONE_FLUSH = timedelta(seconds=10)
 """A held firing that is heard again after so long is no late message: it counts."""
 
 _KEEP_ENDED = timedelta(hours=1)
+_KEEP_OPENINGS = timedelta(hours=1)
+_MOST_OPENINGS = 100
 
 
 def absorb(known: model.Incident | None, notification: model.Notification, now: datetime) -> model.Incident:
@@ -138,7 +140,9 @@ def _conclude(before: model.Incident, alerts: Mapping[str, model.Alert], now: da
     }
     after = replace(before, episode=episode, open=is_open, priority=priority, alerts=alerts)
     if opens:
-        after = replace(after, opened_at=now, resolved_at=None)
+        recent = [opening for opening in before.openings if opening > now - _KEEP_OPENINGS]
+        openings = (*recent[1 - _MOST_OPENINGS :], now)
+        after = replace(after, opened_at=now, resolved_at=None, reconciled=False, openings=openings)
     if closes:
         after = replace(after, resolved_at=now)
     if _state(after) != _state(before):

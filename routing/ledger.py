@@ -56,8 +56,24 @@ class Ledger(Protocol):
         """Note that this state is about to be sent there (`Delivery.intent`)."""
         ...
 
-    async def settle(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
-        """Note the far end's receipt: `shown` becomes this state; intent, dead letter and errors are cleared."""
+    async def settle(
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        now: datetime,
+        *,
+        reference: str | None = None,
+    ) -> None:
+        """Note the far end's receipt: `shown` becomes this state; intent, dead letter and errors are cleared.
+
+        Args:
+            incident_id: the incident.
+            destination: where it is shown.
+            shows: what is shown there now.
+            now: when the receipt came.
+            reference: replaces `Delivery.reference`; None keeps it.
+        """
         ...
 
     async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:

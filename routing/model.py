@@ -58,6 +58,31 @@ class AlertStatus(enum.StrEnum):
     """It fires, but in another group now (an edited `group_by`, two routes with `continue`)."""
 
 
+class MuteKind(enum.StrEnum):
+    """How Alertmanager keeps an alert that fires from being told."""
+
+    SILENCED = "silenced"
+    INHIBITED = "inhibited"
+    MUTED = "muted"
+    """By a time interval of its route."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """Why Alertmanager does not tell of an alert that fires. Only resync can see it.
+
+    Attributes:
+        by: for people: who made the silence, which alert inhibits, which time interval mutes.
+        comment: the silence's; untrusted text.
+        until: when the silence ends; None where that is not known.
+    """
+
+    kind: MuteKind
+    by: str = ""
+    comment: str = ""
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """One alert of Alertmanager's in one incident, as last heard.
@@ -70,6 +95,9 @@ class Alert:
             it does not count as firing before that instant.
         episode: number of the incident's episode in which it last fired; 0 before its first.
         moved_to: id of the incident that it moved to.
+        recovers_at: the end of it that was heard, while nothing has proved since that its source is alive
+            (DESIGN: resolved may mean blind). It goes on counting as firing.
+        muted: why Alertmanager does not tell of it; None while it does. It counts as firing all the same.
     """
 
     fingerprint: str
@@ -82,6 +110,8 @@ class Alert:
     held_until: datetime | None = None
     episode: int = 0
     moved_to: str | None = None
+    recovers_at: datetime | None = None
+    muted: Mute | None = None
 
     @property
     def fires(self) -> bool:
@@ -95,6 +125,9 @@ class Notification:
 
     Its own `status` is left out on purpose: it is computed over the alerts in the message only, so state
     comes from each alert alone (DESIGN: record).
+
+    Attributes:
+        confirmable: whether an Alertmanager can be asked, so that the end of a P1 waits for proof.
     """
 
     group_labels: Labels
@@ -102,6 +135,7 @@ class Notification:
     receiver: str = ""
     external_url: str = ""
     truncated_alerts: int = 0
+    confirmable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +153,8 @@ class Incident:
         version: grows by one with each change of state; what a look at it was based on.
         truncated_alerts: of the last message; above 0 the incident cannot close (PRODUCT: what people see).
         alerts: all that are known of it, by fingerprint; those of earlier episodes are resolved ones.
+        reconciled: whether resync closed the episode, because no Alertmanager knows of it any more.
+        openings: when each episode of about the last hour was opened, the oldest first.
     """
 
     id: str
@@ -134,6 +170,8 @@ class Incident:
     external_url: str
     truncated_alerts: int
     alerts: Mapping[str, Alert]
+    reconciled: bool = False
+    openings: tuple[datetime, ...] = ()
 
     @property
     def firing(self) -> tuple[Alert, ...]:
@@ -165,11 +203,23 @@ def dedup_key(incident: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a destination shows, or should: which alerts of which episode fire. None firing means closed."""
+    """What a destination shows, or should: which alerts of which episode fire. None firing means closed.
+
+    What joined this class later has a default, so that what an older version stored can be read.
+
+    Attributes:
+        firing: without the silenced ones.
+        silenced: those that fire and are silenced.
+        inhibited: those of `firing` that are inhibited or muted.
+        unconfirmed: those of `firing` whose end was heard and not confirmed in time.
+    """
 
     episode: int
     firing: frozenset[str]
     priority: Priority
+    silenced: frozenset[str] = frozenset()
+    inhibited: frozenset[str] = frozenset()
+    unconfirmed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +235,9 @@ class Delivery:
         dead: a state that the far end refused for good.
         attempts: failed ones since the last receipt.
         last_error: of the last failed attempt, for people; without secrets.
+        reference: what the far end must be told again to find what was shown (a keyed hash of the routing key
+            that triggered); "" where nothing is needed.
+        dead_at: when `dead` was refused.
     """
 
     incident_id: str
@@ -196,6 +249,8 @@ class Delivery:
     dead: Shown | None = None
     attempts: int = 0
     last_error: str = ""
+    reference: str = ""
+    dead_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

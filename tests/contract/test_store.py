@@ -93,6 +93,28 @@ async def test_all_that_was_heard_of_an_alert_comes_back(store: contract.Store) 
     assert kept == replace(heard, episode=1)
 
 
+async def test_what_is_not_certain_of_an_alert_comes_back(store: contract.Store) -> None:
+    silence = model.Mute(
+        kind=model.MuteKind.SILENCED, by="ann", comment="new disk <!channel>", until=at(3600.000001)
+    )
+    inhibited = model.Mute(kind=model.MuteKind.INHIBITED)
+    heard = [
+        replace(alert("a"), recovers_at=at(5.5), muted=silence),
+        replace(alert("b"), muted=inhibited),
+    ]
+    await accept(store, message(*heard))
+
+    kept = (await look(store)).incident.alerts
+    assert list(kept.values()) == [replace(each, episode=1) for each in heard]
+
+
+async def test_when_episodes_began_is_remembered_for_an_hour(store: contract.Store) -> None:
+    for start in (0, 100, 3650):
+        await accept(store, message(alert(starts=start)), start)
+        await accept(store, message(alert(ends=start + 10)), start + 10)
+    assert (await look(store)).incident.openings == (at(100), at(3650))
+
+
 async def test_what_was_heard_of_the_group_comes_back(store: contract.Store) -> None:
     await accept(store, message(alert(), truncated=3))
 
@@ -450,6 +472,33 @@ async def test_a_dead_letter_is_kept(opened: contract.Store) -> None:
 
     dead = await delivery(opened)
     assert (dead.dead, dead.intent, dead.last_error) == (shows(alert()), None, "invalid_blocks")
+
+
+async def test_when_it_was_refused_is_kept_until_a_receipt(opened: contract.Store) -> None:
+    await opened.bury(ID, "pager", shows(alert()), "invalid_blocks", at(2))
+    assert (await delivery(opened)).dead_at == at(2)
+
+    await opened.settle(ID, "pager", shows(alert()), at(3))
+    assert (await delivery(opened)).dead_at is None
+
+
+async def test_a_reference_stays_until_it_is_replaced(opened: contract.Store) -> None:
+    assert (await delivery(opened)).reference == ""
+    for reference, kept in (("key-1", "key-1"), (None, "key-1"), ("key-2", "key-2"), ("", "")):
+        await opened.settle(ID, "pager", shows(alert()), at(1), reference=reference)
+        assert (await delivery(opened)).reference == kept
+
+
+async def test_all_that_a_destination_shows_comes_back(opened: contract.Store) -> None:
+    fingerprints = [frozenset([alert(name).fingerprint]) for name in "abc"]
+    shown = replace(
+        shows(*map(alert, "abc")),
+        silenced=fingerprints[0],
+        inhibited=fingerprints[1],
+        unconfirmed=fingerprints[2],
+    )
+    await opened.settle(ID, "pager", shown, at(1))
+    assert (await delivery(opened)).shown == shown
 
 
 async def test_a_receipt_from_where_nothing_was_expected_is_an_error(opened: contract.Store) -> None:

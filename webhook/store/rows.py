@@ -20,6 +20,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _shown = msgspec.json.Decoder(model.Shown).decode
 _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
+_mute = msgspec.json.Decoder(model.Mute).decode
+_micros = msgspec.json.Decoder(list[int]).decode
 _ids = msgspec.json.Decoder(dict[str, int]).decode
 _STATUS = {status.value: status for status in model.AlertStatus}
 _PRIORITY = {priority.value: priority for priority in model.Priority}
@@ -62,6 +64,8 @@ def incident_row(incident: model.Incident) -> tuple[object, ...]:
         incident.external_url,
         incident.truncated_alerts,
         changed_at,
+        incident.reconciled,
+        to_json([to_micros(opening) for opening in incident.openings]),
     )
 
 
@@ -79,6 +83,8 @@ def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
         _maybe_micros(alert.held_until),
         alert.episode,
         alert.moved_to,
+        _maybe_micros(alert.recovers_at),
+        None if alert.muted is None else to_json(alert.muted),
     )
 
 
@@ -122,6 +128,8 @@ def _alert(row: tuple[Any, ...]) -> model.Alert:
         held,
         episode,
         moved_to,
+        recovers_at,
+        muted,
     ) = row
     return model.Alert(
         fingerprint=fingerprint,
@@ -134,13 +142,15 @@ def _alert(row: tuple[Any, ...]) -> model.Alert:
         held_until=_maybe_instant(held),
         episode=episode,
         moved_to=moved_to,
+        recovers_at=_maybe_instant(recovers_at),
+        muted=None if muted is None else _mute(muted),
     )
 
 
 def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.Incident:
     (
         incident_id, labels, episode, is_open, priority, opened_at, changed_at, resolved_at, version, receiver,
-        external_url, truncated_alerts,
+        external_url, truncated_alerts, reconciled, openings,
     ) = row  # fmt: skip
     return model.Incident(
         id=incident_id,
@@ -156,6 +166,8 @@ def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.
         external_url=external_url,
         truncated_alerts=truncated_alerts,
         alerts=alerts,
+        reconciled=bool(reconciled),
+        openings=() if openings == "[]" else tuple(from_micros(micros) for micros in _micros(openings)),
     )
 
 
@@ -174,7 +186,10 @@ def _deliveries(
 ) -> defaultdict[str, dict[str, model.Delivery]]:
     found: defaultdict[str, dict[str, model.Delivery]] = defaultdict(dict)
     for row in connection.execute(SQL["deliveries"], (to_json(list(ids)),)):
-        incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error = row
+        (
+            incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error,
+            reference, dead_at,
+        ) = row  # fmt: skip
         found[incident_id][destination] = model.Delivery(
             incident_id=incident_id,
             destination=destination,
@@ -185,6 +200,8 @@ def _deliveries(
             dead=dead and _shown(dead),
             attempts=attempts,
             last_error=last_error,
+            reference=reference,
+            dead_at=_maybe_instant(dead_at),
         )
     return found
 

@@ -100,21 +100,26 @@ class _Sqlite:
     ) -> None:
         await self._change("intend", (incident_id, destination, shows.episode, rows.to_json(shows)))
 
-    async def settle(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
-        await self._note("settle", incident_id, destination, rows.to_json(shows), rows.to_micros(now))
+    async def settle(
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        now: datetime,
+        *,
+        reference: str | None = None,
+    ) -> None:
+        await self._note(
+            "settle", incident_id, destination, rows.to_json(shows), rows.to_micros(now), reference
+        )
 
     async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:
         await self._note("fail", incident_id, destination, error, outcome_known)
 
     async def bury(
-        self,
-        incident_id: str,
-        destination: str,
-        shows: model.Shown,
-        error: str,
-        now: datetime,  # noqa: ARG002  the contract's
+        self, incident_id: str, destination: str, shows: model.Shown, error: str, now: datetime
     ) -> None:
-        await self._note("bury", incident_id, destination, rows.to_json(shows), error)
+        await self._note("bury", incident_id, destination, rows.to_json(shows), error, rows.to_micros(now))
 
     async def _note(self, name: str, incident_id: str, destination: str, *values: object) -> None:
         def note(connection: sqlite3.Connection) -> None:

@@ -1,14 +1,14 @@
 -- name: known_incidents
 SELECT
     id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,
-    external_url, truncated_alerts
+    external_url, truncated_alerts, reconciled, openings
 FROM incident
 WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: known_alerts
 SELECT
     incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
-    episode, moved_to
+    episode, moved_to, recovers_at, muted
 FROM alert
 WHERE incident_id IN (SELECT value FROM json_each(?))
 
@@ -21,9 +21,9 @@ WHERE status = 'firing' AND fingerprint IN (SELECT value FROM json_each(?))
 -- name: save_incident
 INSERT INTO incident (
     id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,
-    external_url, truncated_alerts, due_at
+    external_url, truncated_alerts, due_at, reconciled, openings
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     episode = excluded.episode,
     open = excluded.open,
@@ -35,14 +35,16 @@ ON CONFLICT (id) DO UPDATE SET
     receiver = excluded.receiver,
     external_url = excluded.external_url,
     truncated_alerts = excluded.truncated_alerts,
+    reconciled = excluded.reconciled,
+    openings = excluded.openings,
     due_at = iif(excluded.version = incident.version, incident.due_at, excluded.due_at)
 
 -- name: save_alert
 INSERT INTO alert (
     incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
-    episode, moved_to
+    episode, moved_to, recovers_at, muted
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (incident_id, fingerprint) DO UPDATE SET
     status = excluded.status,
     labels = excluded.labels,
@@ -52,7 +54,9 @@ ON CONFLICT (incident_id, fingerprint) DO UPDATE SET
     generator_url = excluded.generator_url,
     held_until = excluded.held_until,
     episode = excluded.episode,
-    moved_to = excluded.moved_to
+    moved_to = excluded.moved_to,
+    recovers_at = excluded.recovers_at,
+    muted = excluded.muted
 
 -- name: drop_alert
 DELETE FROM alert WHERE incident_id = ? AND fingerprint = ?
@@ -122,7 +126,9 @@ VALUES (?, ?, ?, ?)
 ON CONFLICT (incident_id, destination) DO UPDATE SET intent = excluded.intent
 
 -- name: settle
-UPDATE delivery SET shown = ?, shown_at = ?, intent = NULL, dead = NULL, attempts = 0, last_error = ''
+UPDATE delivery SET
+    shown = ?, shown_at = ?, reference = coalesce(?, reference),
+    intent = NULL, dead = NULL, dead_at = NULL, attempts = 0, last_error = ''
 WHERE incident_id = ? AND destination = ?
 
 -- name: fail
@@ -130,11 +136,12 @@ UPDATE delivery SET attempts = attempts + 1, last_error = ?, intent = iif(?, NUL
 WHERE incident_id = ? AND destination = ?
 
 -- name: bury
-UPDATE delivery SET dead = ?, last_error = ?, intent = NULL, attempts = attempts + 1
+UPDATE delivery SET dead = ?, last_error = ?, dead_at = ?, intent = NULL, attempts = attempts + 1
 WHERE incident_id = ? AND destination = ?
 
 -- name: deliveries
-SELECT incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error
+SELECT
+    incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error, reference, dead_at
 FROM delivery
 WHERE incident_id IN (SELECT value FROM json_each(?))
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from routing import desire, events, lane, message, model, reconciler, tree, wording
+from routing import deciding, desire, events, lane, message, model, reconciler, tree, wording
 from routing.destinations import contract, log, pagerduty, slack
 from webhook import config
 from webhook.store import contract as store_contract
@@ -113,7 +113,7 @@ class Delivering:
                 ledger=self._store,
                 route=router(settings, dry_run=self._dry_run),
                 targets={
-                    name: reconciler.Target(destination=destination, since=since[name])
+                    name: deciding.Target(destination=destination, since=since[name])
                     for name, destination in built.items()
                 },
                 compose=lambda situation, step: message.compose(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from routing import alarms, desire, events, message, model, reconciler
+from routing import alarms, deciding, desire, events, message, model, reconciler
 from routing.destinations import contract
 from tests.unit import build
 from webhook.store import contract as store_contract
@@ -108,7 +108,7 @@ class Rig:
             ledger=self.store,
             route=self.route,
             targets={
-                name: reconciler.Target(destination=place, since=since[name])
+                name: deciding.Target(destination=place, since=since[name])
                 for name, place in self.places.items()
             },
             compose=lambda situation, step: message.compose(

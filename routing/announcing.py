@@ -1,0 +1,79 @@
+"""Raises this service's own incidents about a destination (`routing.alarms`), and ends them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from routing import alarms, deciding, events, lane, ledger, model
+
+
+class Announcer:
+    """Announces what is wrong with a destination, everywhere else."""
+
+    def __init__(
+        self,
+        *,
+        ledger: ledger.Ledger,
+        targets: Mapping[str, deciding.Target],
+        lanes: Mapping[str, lane.Lane],
+        wake: Callable[[Iterable[str]], None],
+        emit: events.Listener,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._targets = targets
+        self._lanes = lanes
+        self._wake = wake
+        self._emit = emit
+        self._clock = clock
+
+    async def suspend(self, name: str, error: str) -> None:
+        """The destination is broken: raise one alarm elsewhere. Everything for it stays pending."""
+        if self._lanes[name].suspended:
+            return
+        await self._raise(alarms.labels(alarms.BROKEN, name, self._gravity(name)), error)
+        self._lanes[name].suspended = True
+        self._emit(events.LaneSuspended(destination=name, error=error))
+
+    async def recover(self, name: str) -> None:
+        """A try succeeded after failures."""
+        was_suspended = self._lanes[name].suspended
+        self._lanes[name].suspended = False
+        self._emit(events.LaneRecovered(destination=name, was_suspended=was_suspended))
+        if was_suspended:
+            await self._resolve(alarms.group_labels(alarms.BROKEN, name))
+
+    async def refused(self, name: str, incident_id: str, error: str) -> None:
+        """There is a dead letter."""
+        await self._raise(alarms.labels(alarms.REFUSED, name, self._gravity(name), incident_id), error)
+
+    async def taken(self, name: str, incident_id: str) -> None:
+        """What was a dead letter is told after all."""
+        await self._resolve(alarms.group_labels(alarms.REFUSED, name), incident_id)
+
+    async def clear_refusals(self, situation: model.Situation) -> None:
+        """A dead letter of an incident that is over needs nobody's attention any more."""
+        for name, delivery in situation.deliveries.items():
+            if delivery.dead and not situation.incident.open:
+                await self.taken(name, situation.incident.id)
+
+    async def recall(self) -> None:
+        """Know again, after a start, which destinations an alarm is open about."""
+        ids = {model.incident_id(alarms.group_labels(alarms.BROKEN, name)): name for name in self._targets}
+        for incident_id, situation in (await self._ledger.situations(ids)).items():
+            self._lanes[ids[incident_id]].suspended = situation.incident.open
+
+    def _gravity(self, name: str) -> model.Priority:
+        """A pager that is out of order is a P1 itself."""
+        pages = self._targets[name].manner.reassert_seconds is not None
+        return model.Priority.P1 if pages else model.Priority.P2
+
+    async def _raise(self, alarm: model.Labels, error: str) -> None:
+        now = self._clock()
+        self._wake(await self._ledger.record(alarms.firing(alarm, error, now), now))
+
+    async def _resolve(self, group_labels: model.Labels, about_incident: str = "") -> None:
+        now, incident_id = self._clock(), model.incident_id(group_labels)
+        for situation in (await self._ledger.situations([incident_id])).values():
+            over = alarms.resolved(situation.incident, now, about_incident)
+            if over:
+                self._wake(await self._ledger.record(over, now))

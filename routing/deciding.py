@@ -1,0 +1,71 @@
+"""What is due at every destination, for one incident as it is now: the pure decision, on what the store says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from routing import desire, ledger, model, plan
+from routing.destinations import contract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A destination as the reconciler drives it."""
+
+    destination: contract.Destination
+    since: datetime
+
+    @property
+    def manner(self) -> model.Manner:
+        """How it likes to be told."""
+        traits = self.destination.traits
+        return model.Manner(
+            shows_partial_resolves=traits.shows_partial_resolves,
+            reassert_seconds=traits.reassert_seconds,
+            since=self.since,
+        )
+
+
+class Decisions:
+    """Decides by one configuration."""
+
+    def __init__(
+        self,
+        *,
+        ledger: ledger.Ledger,
+        route: desire.Router,
+        targets: Mapping[str, Target],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._route = route
+        self._targets = targets
+        self._clock = clock
+
+    async def on(self, situation: model.Situation) -> Mapping[str, model.Step | model.Wait | None]:
+        """What is due at each destination that is concerned with the incident, or shows it."""
+        desired = desire.desire(situation.incident, self._route)
+        moved_pending = await self._moved_pending(situation.incident)
+        now = self._clock()
+        return {
+            name: plan.plan(name, situation, desired, target.manner, now, moved_pending=moved_pending)
+            for name, target in self._targets.items()
+            if name in desired or name in situation.deliveries
+        }
+
+    async def _moved_pending(self, incident: model.Incident) -> frozenset[str]:
+        """Destinations that should show, and do not yet, an incident to which alerts of this one moved."""
+        moved_to = {
+            alert.moved_to
+            for alert in incident.alerts.values()
+            if alert.moved_to and alert.episode == incident.episode
+        }
+        if not moved_to:
+            return frozenset()
+        others = await self._ledger.situations(moved_to)
+        return frozenset(
+            name
+            for other in others.values()
+            for name, want in desire.desire(other.incident, self._route).items()
+            if not plan.shows_open(other, name, want)
+        )

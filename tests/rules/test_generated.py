@@ -13,7 +13,11 @@ from tests.rules import generate
 OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all(generate.OBJECTS.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", [generate.OBJECTS, generate.README], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [generate.OBJECTS, generate.README, generate.ALERTMANAGER_CONFIG, generate.ALERTMANAGER_SECRET],
+    ids=lambda path: path.name,
+)
 def test_a_generated_file_is_current(path: Path) -> None:
     assert path.read_text("utf-8") == generate.wanted()[path], "run ./dev rules"
 

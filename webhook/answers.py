@@ -5,6 +5,7 @@ from aiohttp import web
 from webhook import auth
 
 RETRY_AFTER_SECONDS = 2
+WRONG_CREDENTIALS = "no credentials, or wrong ones"
 
 
 def refusal(status: int, error: str, *, pointer: str = "") -> web.Response:
@@ -19,11 +20,19 @@ def unavailable(error: str) -> web.Response:
     return response
 
 
-def unauthorized() -> web.Response:
+def unauthorized(error: str = WRONG_CREDENTIALS) -> web.Response:
     """401, with the ways to show the token."""
-    response = refusal(401, "no credentials, or wrong ones")
+    response = refusal(401, error)
     for challenge in auth.CHALLENGES:
         response.headers.add("WWW-Authenticate", challenge)
+    return response
+
+
+def too_many_logins(wait_seconds: int) -> web.Response:
+    """429, for who showed wrong credentials again and again. The connection ends with it."""
+    response = refusal(429, "too many failed logins from your address")
+    response.headers["Retry-After"] = str(wait_seconds)
+    response.force_close()
     return response
 
 

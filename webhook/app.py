@@ -10,7 +10,6 @@ import ipaddress
 import logging
 import signal
 import sqlite3
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,21 @@ from pathlib import Path
 from aiohttp import web
 
 from routing import events, ledger, model
-from webhook import auth, config, delivering, health, logs, metrics, pages, paging, rulefiles, server
+from webhook import (
+    auth,
+    channel,
+    config,
+    delivering,
+    environment,
+    guard,
+    health,
+    logs,
+    metrics,
+    pages,
+    paging,
+    rulefiles,
+    server,
+)
 from webhook.store import contract, sqlite
 
 _ANSWER_SECONDS = 5.0
@@ -117,14 +130,16 @@ class _Service:
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._settings: config.Settings | None = None
+        self._channel = channel.Channel()
 
     async def run(self, settings: config.Settings) -> None:
+        self._channel.use(settings.tls, await asyncio.to_thread(self._channel.prepare, settings.tls))
         await self._use(settings)
         runner = server.runner(self._application(settings), answer_seconds=_ANSWER_SECONDS)
         await runner.setup()
         try:
             site = web.TCPSite(
-                runner, self._options.host, self._options.port, ssl_context=_ssl_context(settings)
+                runner, self._options.host, self._options.port, ssl_context=self._channel.context
             )
             await site.start()
             _announce(runner, tls=settings.tls is not None)
@@ -133,6 +148,7 @@ class _Service:
                 work = [
                     tasks.create_task(self._upkeep(), name="upkeep"),
                     tasks.create_task(self._measure(), name="measure"),
+                    tasks.create_task(self._channel.follow_files(), name="certificates"),
                 ]
                 deliver = tasks.create_task(self._delivering.run(), name="deliver")
                 await self._stopping.wait()
@@ -153,7 +169,7 @@ class _Service:
             wake=self._delivering.wake,
             reload=self._reload,
             readiness=readiness,
-            access=self._access,
+            entrance=guard.Guard(access=self._access, failed=self._metrics.login_failed),
             view=self._view,
             metrics=self._metrics.handler(store=self._store, readiness=readiness),
             answered=self._metrics.answered,
@@ -169,6 +185,10 @@ class _Service:
         settings = self._in_force()
         return auth.Access(
             token=settings.webhook_token.reveal() if settings.webhook_token else "",
+            previous_token=(
+                settings.previous_webhook_token.reveal() if settings.previous_webhook_token else ""
+            ),
+            client_ca_digest=self._channel.client_ca_digest,
             pages_closed=not settings.access.pages_open,
             metrics_closed=not settings.access.metrics_open,
         )
@@ -201,14 +221,16 @@ class _Service:
                 settings = await asyncio.to_thread(config.load, self._options.config_file)
                 _refuse_unsafe(settings, self._options)
                 await self._delivering.check(settings)
+                context = await asyncio.to_thread(self._channel.prepare, settings.tls)
                 await self._use(settings)
+                self._channel.use(settings.tls, context)
             except config.ConfigFaults as refusal:
                 faults: Sequence[str] = [
                     f"{fault.file}:{fault.line or 1}: {fault.text}" for fault in refusal.faults
                 ]
             except delivering.Stranded as refusal:
                 faults = str(refusal).splitlines()
-            except (Unsafe, ledger.Unavailable) as refusal:
+            except (Unsafe, channel.Refused, ledger.Unavailable) as refusal:
                 line = refusal.line if isinstance(refusal, Unsafe) else 1
                 faults = [f"{settings.file}:{line}: {refusal}"]
             else:
@@ -255,20 +277,7 @@ def _now() -> datetime:
 
 
 def _secret_values(settings: config.Settings) -> Sequence[str]:
-    secrets = [settings.webhook_token]
-    for entry in settings.destinations.values():
-        match entry:
-            case config.PagerDuty(routing_key=secret) | config.Slack(webhook=secret):
-                secrets.append(secret)
-    return [secret.reveal() for secret in secrets if secret is not None]
-
-
-def _ssl_context(settings: config.Settings) -> ssl.SSLContext | None:
-    if settings.tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls.cert, settings.tls.key)
-    return context
+    return [secret.reveal() for secret in environment.secrets_in(settings)]
 
 
 def _announce(runner: web.AppRunner, *, tls: bool) -> None:

@@ -1,4 +1,4 @@
-"""Who may post and who may look: one token, as a bearer token or as the password of any user."""
+"""Who may post and who may look: a token, as a bearer token or as the password of any user."""
 
 import base64
 import binascii
@@ -15,11 +15,16 @@ class Access:
 
     Attributes:
         token: "" opens everything.
+        previous_token: taken as well, while a new token makes its way to everyone who posts; "" for none.
+        client_ca_digest: of the authorities (`certificates.Context`) whose clients may change something; "" where
+            no certificate is asked for.
         pages_closed: whether the pages ask for it too.
         metrics_closed: whether the metrics ask for it too.
     """
 
     token: str = field(default="", repr=False)
+    previous_token: str = field(default="", repr=False)
+    client_ca_digest: str = ""
     pages_closed: bool = False
     metrics_closed: bool = False
 
@@ -27,7 +32,11 @@ class Access:
         """Whether an Authorization header holds the token. The comparison takes the same time for all."""
         if not self.token:
             return True
-        return hmac.compare_digest(_presented(authorization or ""), self.token.encode())
+        presented = _presented(authorization or "")
+        # Both are compared whatever the first one says, and a token that is not set equals nothing.
+        current = hmac.compare_digest(presented, self.token.encode())
+        previous = hmac.compare_digest(presented, self.previous_token.encode())
+        return current or (previous and bool(self.previous_token))
 
 
 def _presented(authorization: str) -> bytes:

@@ -28,6 +28,7 @@ Finding = findings.Finding
 Severity = findings.Severity
 
 _INTEGRATION_KEY_LENGTH = 32
+_SAFE_TOKEN_LENGTH = 20  # a hundred random bits, in hexadecimal digits or letters
 _GROUP_WAIT = check_prometheus.Hop(seconds=5)
 """Of deploy/alertmanager.yml."""
 
@@ -137,6 +138,12 @@ def _settings(
             Finding(file=settings.file, line=destination.line, severity=Severity.NOTE, text=text)
             for text in _notes_of(destination)
         ]
+    if (token := settings.webhook_token) is not None and len(token.reveal()) < _SAFE_TOKEN_LENGTH:
+        text = (
+            f"WEBHOOK_TOKEN has {len(token.reveal())} characters, and a token that can be guessed will be: "
+            "make one with `openssl rand -hex 32`"
+        )
+        found.append(Finding(file="environment", line=None, severity=Severity.NOTE, text=text))
     if not settings.alertmanager_urls:
         text = "ALERTMANAGER_URL is not set: no resolve can be confirmed, so each of them passes at once"
         found.append(Finding(file="environment", line=None, severity=Severity.NOTE, text=text))

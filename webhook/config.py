@@ -5,7 +5,6 @@ raises with everything that is wrong, so a reload that fails changes nothing.
 """
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 
 import routing
 from routing import matchers, message, tree
-from webhook import config_faults, environment, strictyaml
+from webhook import certificates, config_faults, environment, strictyaml
 from webhook.store import contract
 
 PACKAGED = Path(routing.__file__).with_name("routing.yml")
@@ -102,14 +101,6 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """The server's certificate chain and its key, PEM files that belong together."""
-
-    cert: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A configuration that can work.
 
@@ -120,6 +111,7 @@ class Settings:
         surroundings: the addresses that links are made of.
         alertmanager_urls: every Alertmanager; `surroundings` has the first.
         webhook_token: asked for by the webhook and by all that changes something; None where it is not set.
+        previous_webhook_token: taken as well, during a rotation.
         tls: None for plain HTTP.
         database_file: the SQLite file, relative to the state directory; "" for the store's own default.
     """
@@ -130,10 +122,11 @@ class Settings:
     surroundings: message.Surroundings
     alertmanager_urls: tuple[str, ...]
     webhook_token: environment.Secret | None
+    previous_webhook_token: environment.Secret | None
     max_body_bytes: int
     retention: contract.Retention
     access: Access
-    tls: Tls | None
+    tls: certificates.Files | None
     database_file: str
 
     @property
@@ -204,6 +197,11 @@ class _Loading:
             self._wrong(("route",), 'no route takes a P1; add one with the matcher priority="P1"')
         alertmanager_urls = self._addresses("ALERTMANAGER_URL")
         webhook_token = self._variable("WEBHOOK_TOKEN", environment.token)
+        previous_token = self._variable("WEBHOOK_TOKEN_PREVIOUS", environment.token)
+        if previous_token and not webhook_token:
+            self._wrong_outside(
+                "WEBHOOK_TOKEN_PREVIOUS is set and WEBHOOK_TOKEN is not; set the new token too"
+            )
         return Settings(
             file=str(self.file),
             destinations=destinations,
@@ -217,6 +215,7 @@ class _Loading:
             ),
             alertmanager_urls=alertmanager_urls,
             webhook_token=environment.Secret(webhook_token) if webhook_token else None,
+            previous_webhook_token=environment.Secret(previous_token) if previous_token else None,
             max_body_bytes=data.get("max_body_bytes", 16_777_216),
             retention=_retention(data.get("retention", {})),
             access=self._access(data.get("access", {}), has_token=bool(webhook_token)),
@@ -365,21 +364,11 @@ class _Loading:
             metrics_open=entry.get("metrics", "open") == "open",
         )
 
-    def _tls(self, entry: Mapping[str, str]) -> Tls:
-        files = Tls(cert=self.file.parent / entry["cert"], key=self.file.parent / entry["key"])
-        readable = True
-        for name, path in (("cert", files.cert), ("key", files.key)):
-            try:
-                environment.file(path)
-            except environment.Unusable as error:
-                self._wrong(("tls", name), str(error))
-                readable = False
-        if readable:
-            try:
-                # The empty password keeps an encrypted key from asking for one at the terminal.
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.cert, files.key, password="")
-            except ssl.SSLError as error:
-                self._wrong(("tls",), f"cert and key cannot be used together: {error.reason or 'no PEM'}")
+    def _tls(self, entry: Mapping[str, str]) -> certificates.Files:
+        paths = {name: self.file.parent / path for name, path in entry.items()}
+        files = certificates.Files(cert=paths["cert"], key=paths["key"], client_ca=paths.get("client_ca"))
+        for fault in certificates.faults(files):
+            self._wrong(("tls", fault.field) if fault.field else ("tls",), str(fault))
         return files
 
 

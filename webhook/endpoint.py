@@ -8,7 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from routing import ledger
-from webhook import answers, auth, faults, receive
+from webhook import answers, faults, guard, receive
 
 READ_SECONDS = 10.0
 """For a whole body. Alertmanager gives a flush no less, and nobody may hold a connection for ever."""
@@ -27,12 +27,12 @@ class Endpoint:
     def __init__(
         self,
         *,
-        access: Callable[[], auth.Access],
+        entrance: guard.Guard,
         intake: receive.Intake,
         answered: Callable[[receive.Answered], object],
         max_body_bytes: int,
     ) -> None:
-        self._access = access
+        self._entrance = entrance
         self._intake = intake
         self._answered = answered
         self._max_body_bytes = max_body_bytes
@@ -49,12 +49,12 @@ class Endpoint:
     async def expect(self, request: web.Request) -> None:
         """Let a cautious client (`Expect: 100-continue`) send its body only if it will be read."""
         # The answer itself is left to the handler, which comes next and sees the same.
-        if self._refused_by_its_head(request) is None:
+        if self._entrance.lets_in(request) and self._misfit(request) is None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
 
     async def _answer(self, request: web.Request) -> web.Response:
-        if refused := self._refused_by_its_head(request):
+        if refused := self._entrance.refused_change(request) or self._misfit(request):
             return refused
         body = bytearray()
         try:
@@ -84,9 +84,8 @@ class Endpoint:
             return web.json_response({"changed": list(changed)})
         return answers.unavailable("it cannot be recorded now")
 
-    def _refused_by_its_head(self, request: web.Request) -> web.Response | None:
-        if not self._access().allows(request.headers.get("Authorization")):
-            return answers.unauthorized()
+    def _misfit(self, request: web.Request) -> web.Response | None:
+        """The answer to a head that announces what cannot be a message."""
         if request.method != "POST":
             return answers.wrong_method("POST")
         if request.content_type != "application/json":

@@ -4,8 +4,9 @@ Every variable NAME can also be given as NAME_FILE, the path of a file that hold
 break in a file is not part of the value; an empty variable counts as not set. No text here holds a secret's value.
 """
 
+import dataclasses
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -37,6 +38,21 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+def secrets_in(settings: object) -> Iterator[Secret]:
+    """Every secret of settings made of dataclasses, mappings and sequences, however deep: none can be forgotten."""
+    if isinstance(settings, Secret):
+        yield settings
+    elif dataclasses.is_dataclass(settings):
+        for each in dataclasses.fields(settings):
+            yield from secrets_in(getattr(settings, each.name))
+    elif isinstance(settings, Mapping):
+        for value in settings.values():
+            yield from secrets_in(value)
+    elif isinstance(settings, list | tuple | set | frozenset):
+        for value in settings:
+            yield from secrets_in(value)
 
 
 def variable(environ: Mapping[str, str], name: str) -> str:

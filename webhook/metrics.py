@@ -19,7 +19,7 @@ from webhook.store import contract
 
 OUTCOMES = ("sent", "retried", "refused", "dead")
 STATES = ("working", "pausing", "suspended")
-_ANSWERS = (200, 400, 401, 405, 413, 415, 503)
+_ANSWERS = (200, 400, 401, 405, 413, 415, 429, 503)
 _MOST_SOURCES = 100
 _STORE_SECONDS = 2.0
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -41,6 +41,7 @@ class Metrics:
         self._answers = counter(
             "notifications", "Requests to the webhook by the status of their answer.", "status"
         )
+        self._logins_failed = counter("logins_failed", "Requests with no credentials or wrong ones.")
         self._accept = histogram("accept_seconds", "From a message's first byte to the answer 200.", _FAST)
         self._deliveries = counter(
             "deliveries", "Attempts to tell a destination something, by outcome.", "destination", "outcome"
@@ -156,6 +157,10 @@ class Metrics:
         self._answers.labels(answer.status).inc()
         if answer.status == http.HTTPStatus.OK:
             self._accept.observe(answer.seconds)
+
+    def login_failed(self) -> None:
+        """Hear of a request that was turned away."""
+        self._logins_failed.inc()
 
     def loaded(self, *, digest: bytes, at: datetime) -> None:
         """A configuration is in use, with this hash of it."""

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from webhook import answers, auth, endpoint, health, pages, receive
+from webhook import answers, auth, endpoint, guard, health, pages, receive
 from webhook.store import contract
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -30,7 +30,7 @@ def build(
     wake: Callable[[Collection[str]], object],
     reload: health.Reload,
     readiness: health.Readiness,
-    access: Callable[[], auth.Access],
+    entrance: guard.Guard,
     view: Callable[[], pages.View],
     metrics: Handler,
     answered: Callable[[receive.Answered], object],
@@ -44,7 +44,7 @@ def build(
         wake: is given the ids of incidents that a message changed, after the commit.
         reload: reads the configuration anew.
         readiness: whether the store takes commits.
-        access: the token, and what else is behind it; asked at each request.
+        entrance: who may post, and who may look.
         view: what the pages need of the configuration; asked at each request.
         metrics: answers `GET /metrics` (`webhook.metrics.Metrics.handler`).
         answered: hears of every answer of the webhook.
@@ -53,7 +53,7 @@ def build(
     """
     intake = receive.Intake(store=store, wake=wake, clock=clock)
     webhook = endpoint.Endpoint(
-        access=access, intake=intake, answered=answered, max_body_bytes=max_body_bytes
+        entrance=entrance, intake=intake, answered=answered, max_body_bytes=max_body_bytes
     )
     app = web.Application(middlewares=[_refuse_in_one_shape])
     app.on_response_prepare.append(_add_headers)
@@ -61,10 +61,10 @@ def build(
     routes.add_route("*", "/webhook/alertmanager", webhook.answer, expect_handler=webhook.expect)
     routes.add_get("/-/healthy", health.healthy)
     routes.add_get("/-/ready", health.ready(readiness))
-    routes.add_route("*", "/-/reload", _closed_if(access, _always, _reloads(health.reloading(reload))))
-    routes.add_get("/metrics", _closed_if(access, lambda asked: asked.metrics_closed, metrics))
+    routes.add_route("*", "/-/reload", _for_changes(entrance, _reloads(health.reloading(reload))))
+    routes.add_get("/metrics", _closed_if(entrance, lambda asked: asked.metrics_closed, metrics))
     for path, page in pages.routes(store=store, view=view, clock=clock).items():
-        routes.add_get(path, _closed_if(access, lambda asked: asked.pages_closed, page))
+        routes.add_get(path, _closed_if(entrance, lambda asked: asked.pages_closed, page))
     return app
 
 
@@ -79,18 +79,16 @@ def runner(application: web.Application, *, answer_seconds: float) -> web.AppRun
     )
 
 
-def _always(_access: auth.Access) -> bool:
-    return True
-
-
-def _closed_if(
-    access: Callable[[], auth.Access], closed: Callable[[auth.Access], bool], handler: Handler
-) -> Handler:
+def _for_changes(entrance: guard.Guard, handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
-        asked = access()
-        if closed(asked) and not asked.allows(request.headers.get("Authorization")):
-            return answers.unauthorized()
-        return await handler(request)
+        return entrance.refused_change(request) or await handler(request)
+
+    return guarded
+
+
+def _closed_if(entrance: guard.Guard, closed: Callable[[auth.Access], bool], handler: Handler) -> Handler:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        return entrance.refused_look(request, closed) or await handler(request)
 
     return guarded
 

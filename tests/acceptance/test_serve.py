@@ -366,7 +366,57 @@ async def test_no_secret_is_seen_anywhere(tmp_path: Path, far: serving.Far, rout
     assert [secret for secret in secrets if secret in "\n".join(seen)] == []
 
 
-# TLS
+# Rotation and TLS
+
+
+async def test_a_token_is_rotated_by_its_files_and_reloads_without_a_restart(
+    tmp_path: Path, far: serving.Far
+) -> None:
+    new, previous = tmp_path / "token", tmp_path / "previous"
+    new.write_text("first-token\n")
+    previous.write_text("token-before-that\n")
+    env = far.env | {"WEBHOOK_TOKEN_FILE": str(new), "WEBHOOK_TOKEN_PREVIOUS_FILE": str(previous)}
+    taken = ("token-before-that", "first-token", "second-token")
+    async with service.run(state_dir=tmp_path / "state", env=env) as running:
+
+        async def answers() -> list[int]:
+            return [await serving.post(running, "redis", "P2", token=token) for token in taken]
+
+        assert await answers() == [200, 200, 401]
+        previous.write_text("first-token\n")
+        new.write_text("second-token\n")
+        assert await answers() == [200, 200, 401], "not before the reload"
+        os.kill(running.pid, signal.SIGHUP)
+        await running.wait_logged(re.compile("configuration reloaded"), timeout_seconds=10)
+        assert await answers() == [401, 200, 200]
+        new.unlink()
+        os.kill(running.pid, signal.SIGHUP)
+        await running.wait_logged(re.compile("configuration refused"), timeout_seconds=10)
+        assert await answers() == [401, 200, 200], "a file that is gone changes nothing"
+
+
+async def test_it_asks_for_client_certificates_from_the_reload_on_that_names_their_authority(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    port = ports.free()
+    with_tls = f"{ROUTING}tls:\n  cert: {TLS}/server.crt\n  key: {TLS}/server.key\n"
+    routing.write_text(with_tls)
+    child = await process.start(
+        service.CONSOLE_SCRIPT, "serve", "--config", routing, "--listen", f"127.0.0.1:{port}",
+        "--state-dir", tmp_path / "state",
+        name="phantommesh-alerts", url="", log_path=tmp_path / "log", env=far.env,
+    )  # fmt: skip
+    reload = f"https://127.0.0.1:{port}/-/reload"
+    async with process.supervised(child):
+        stranger, known = (ssl.create_default_context(cafile=TLS / "server.crt") for _ in range(2))
+        known.load_cert_chain(TLS / "client.crt", TLS / "client.key")
+        assert await answered(f"https://127.0.0.1:{port}/-/ready", stranger) == 200
+        routing.write_text(f"{with_tls}  client_ca: {TLS}/clients.crt\n")
+        assert await answered(reload, stranger, method="POST") == 200
+        assert await answered(reload, stranger, method="POST") == 401
+        assert await answered(reload, known, method="POST") == 200
+        routing.write_text(ROUTING)
+        assert await answered(reload, known, method="POST") == 500, "TLS cannot be turned off so"
 
 
 async def test_it_serves_https_with_the_certificate_of_a_file(
@@ -386,12 +436,12 @@ async def test_it_serves_https_with_the_certificate_of_a_file(
         assert await answered(f"https://127.0.0.1:{port}/-/ready", trusted) == 200
 
 
-async def answered(address: str, trusted: ssl.SSLContext) -> int:
+async def answered(address: str, trusted: ssl.SSLContext, *, method: str = "GET") -> int:
     """The status of the first answer; the process says nothing that could be awaited before it listens."""
     async with asyncio.timeout(20), aiohttp.ClientSession() as session:
         while True:
             try:
-                async with session.get(address, ssl=trusted) as answer:
+                async with session.request(method, address, ssl=trusted) as answer:
                     return answer.status
             except aiohttp.ClientConnectorCertificateError:
                 raise

@@ -1,7 +1,9 @@
 """The service's HTTP face on loopback, over a real store: what the tests of intake and pages start."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+import dataclasses
+import ssl
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from aiohttp import ClientSession, web
 
 from routing import message
-from webhook import auth, health, metrics, pages, receive, server
+from webhook import auth, guard, health, logins, metrics, pages, receive, server
 from webhook.store import contract, sqlite
 
 JSON = {"Content-Type": "application/json"}
@@ -23,20 +25,27 @@ class Served:
     def __init__(self, store: contract.Store, access: auth.Access, runbooks: Mapping[str, str]) -> None:
         self.store = store
         self.access = access
+        self.client_ca_digest: Callable[[], str] = str
         self.runbooks = runbooks
         self.now = NOW
+        self.scheme = "http"
         self.port = 0
         self.woken: list[str] = []
         self.answers: list[receive.Answered] = []
         self.reload_faults: Sequence[str] = ()
         self.lanes: Mapping[str, pages.Lane] = {}
+        self.monotonic = 0.0
+        self.failures = logins.Failures(monotonic=lambda: self.monotonic)
         self._open = True
         self._connections: list[asyncio.StreamWriter] = []
         self.metrics = metrics.Metrics(version="1.2.3", sqlite_version="3.40.1", destinations=["slack-ops"])
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def allowed(self) -> auth.Access:
+        return dataclasses.replace(self.access, client_ca_digest=self.client_ca_digest())
 
     async def reload(self) -> Sequence[str]:
         return self.reload_faults
@@ -75,7 +84,9 @@ class Served:
             wake=self.wake,
             reload=self.reload,
             readiness=readiness,
-            access=lambda: self.access,
+            entrance=guard.Guard(
+                access=self.allowed, failed=self.metrics.login_failed, failures=self.failures
+            ),
             view=self.view,
             metrics=self.metrics.handler(store=self.store, readiness=readiness),
             answered=self.answered,
@@ -119,6 +130,7 @@ async def serve(
     access: auth.Access | None = None,
     max_body_bytes: int = server.MAX_BODY_BYTES,
     runbooks: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Served]:
     """Serve on a free port, over an SQLite store in this directory."""
     store = await sqlite.open_store(state_dir)
@@ -126,7 +138,8 @@ async def serve(
     runner = server.runner(served.application(max_body_bytes), answer_seconds=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        served.scheme = "https" if tls else "http"
         served.port = runner.addresses[0][1]
         yield served
     finally:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import tree
-from webhook import config, environment
+from webhook import certificates, config, environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 BROKEN = FIXTURES / "config"
@@ -275,7 +275,18 @@ def test_all_settings_of_the_file_are_taken(tmp_path: Path) -> None:
     assert settings.retention.notifications_bytes == 2**20
     assert settings.retention.episodes == timedelta(days=2)
     assert settings.access == config.Access(pages_open=False, metrics_open=False)
-    assert settings.tls == config.Tls(cert=TLS / "server.crt", key=TLS / "server.key")
+    assert settings.tls == certificates.Files(cert=TLS / "server.crt", key=TLS / "server.key")
+
+
+def test_every_secret_of_the_settings_is_found() -> None:
+    environ = {
+        "WEBHOOK_TOKEN": "t1",
+        "WEBHOOK_TOKEN_PREVIOUS": "t2",
+        "PAGERDUTY_SERVICE_KEY": KEY,
+        "SLACK_OPS_WEBHOOK": SLACK,
+    }
+    found = {secret.reveal() for secret in environment.secrets_in(config.load(None, environ))}
+    assert found == set(environ.values())
 
 
 def test_destinations_and_routes_know_their_lines(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def moved(address: str, base: str) -> str:
 
 def page(external_url: str, *segments: str) -> str:
     """A page of this service."""
-    path = "/".join(quote(segment, safe="", errors="replace") for segment in segments)
+    path = "/".join(_encoded(segment) for segment in segments)
     return web(f"{external_url.rstrip('/')}/{path}")
 
 
@@ -64,9 +64,9 @@ def logs(labels: Mapping[str, str], *, since: datetime, grafana_url: str) -> str
     left = {
         "datasource": "loki",
         "queries": [{"refId": "A", "expr": "{" + ",".join(matchers) + "}"}],
-        "range": {"from": str(int((since - _LOGS_BEFORE).timestamp() * 1000)), "to": "now"},
+        "range": {"from": str(int(since.timestamp() - _LOGS_BEFORE.total_seconds()) * 1000), "to": "now"},
     }
-    query = quote(json.dumps(left, ensure_ascii=False, separators=(",", ":")), safe="", errors="replace")
+    query = _encoded(json.dumps(left, ensure_ascii=False, separators=(",", ":")))
     return web(f"{grafana_url.rstrip('/')}/explore?left={query}")
 
 
@@ -86,13 +86,18 @@ def silence(group_labels: Mapping[str, str], *, alertmanager_url: str, external_
     matchers = ",".join(
         f"{_matcher_name(name)}={_quoted(group_labels[name])}" for name in sorted(group_labels)
     )
-    filtered = quote("{" + matchers + "}", safe="", errors="replace")
+    filtered = _encoded("{" + matchers + "}")
     return web(f"{base.rstrip('/')}/#/silences/new?filter={filtered}")
 
 
+def _encoded(text: str) -> str:
+    """The text inside an address; of one that makes the address too long only so much that it stays too long."""
+    return quote(text[: LONGEST_CHARACTERS + 1], safe="", errors="replace")
+
+
 def _split(address: str) -> SplitResult | None:
-    # urlsplit drops tabs and line ends without a word.
-    if not address.isprintable():
+    # urlsplit drops tabs and line ends without a word. What is too long stays so: no part of it gets shorter.
+    if len(address) > LONGEST_CHARACTERS or not address.isprintable():
         return None
     try:
         parts = urlsplit(address.strip())

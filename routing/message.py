@@ -102,6 +102,21 @@ def compose(
     )
 
 
+def bare(incident: model.Incident, step: model.Step) -> Message:
+    """What can be told where a defect of ours makes anything else impossible: nothing of it comes from an alert."""
+    return Message(
+        incident=incident,
+        step=step,
+        shown_alerts=(),
+        title=f"[{step.shows.priority.name}{_state(step)}] Incident {incident.id}",
+        links=Links(),
+        advice=None,
+        notes=(
+            "Its alerts could not be rendered, which is a defect of this service: see its page and its log.",
+        ),
+    )
+
+
 def common(alerts: tuple[model.Alert, ...], name: str) -> str:
     """The value of a label that all of these alerts share; "" where they do not."""
     values = {alert.labels.get(name, "") for alert in alerts}

@@ -26,6 +26,8 @@ SEVERITIES: Mapping[Priority, str] = {Priority.P1: "critical", Priority.P2: "war
 _TIERS: Mapping[str, Priority] = {
     word: priority for priority, severity in SEVERITIES.items() for word in (priority.name.lower(), severity)
 }
+# One character more than the longest word: what is longer is none of them, and costs nothing to find out.
+_LONGEST_TIER = max(map(len, _TIERS)) + 1
 
 
 def tier(labels: Labels) -> Priority | None:
@@ -34,7 +36,9 @@ def tier(labels: Labels) -> Priority | None:
     `priority` and `severity` are compared without case and the higher counts (PRODUCT: what people see).
     """
     claimed = [
-        _TIERS[word] for name in ("priority", "severity") if (word := labels.get(name, "").lower()) in _TIERS
+        _TIERS[word]
+        for name in ("priority", "severity")
+        if (word := labels.get(name, "")[:_LONGEST_TIER].lower()) in _TIERS
     ]
     return min(claimed, default=None)
 

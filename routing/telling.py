@@ -86,11 +86,16 @@ class Teller:
             await self._once(name, situation, step, plain=False)
         except contract.Refused as refusal:
             self._emit(events.Refused(**attempt, error=str(refusal)))
-            await self._once(name, situation, step, plain=True)
+            try:
+                await self._once(name, situation, step, plain=True)
+            except _Defect:
+                await self._once(name, situation, step, plain=True, bare=True)
 
-    async def _once(self, name: str, situation: model.Situation, step: model.Step, *, plain: bool) -> None:
+    async def _once(
+        self, name: str, situation: model.Situation, step: model.Step, *, plain: bool, bare: bool = False
+    ) -> None:
         try:
-            told = self._compose(situation, step)
+            told = message.bare(situation.incident, step) if bare else self._compose(situation, step)
             async with asyncio.timeout(SEND_DEADLINE_SECONDS):
                 await self._targets[name].destination.send(told, plain=plain)
         except TimeoutError as late:
@@ -102,7 +107,7 @@ class Teller:
         except Exception as defect:
             # A defect in rendering must cost one message its form, not everyone the service.
             _logger.exception("could not render a message", extra={"incident": situation.incident.id})
-            raise contract.Refused(f"could not be rendered: {type(defect).__name__}") from defect
+            raise _Defect(f"could not be rendered: {type(defect).__name__}") from defect
 
     async def _settle(self, attempt: Mapping[str, Any], situation: model.Situation, step: model.Step) -> None:
         incident, name, now = situation.incident, attempt["destination"], self._clock()
@@ -139,3 +144,7 @@ class Teller:
         await self._patience.until_recorded(
             lambda: self._ledger.bury(incident_id, name, step.shows, error, now)
         )
+
+
+class _Defect(contract.Refused):
+    """It was not the far end that refused: we could not render it."""

@@ -1,5 +1,6 @@
 """How text, times and counts read, the same everywhere. Untrusted text goes through here first."""
 
+import re
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -7,6 +8,11 @@ from datetime import datetime, timedelta
 from routing import model
 
 ELLIPSIS = "…"
+_LONGEST_SIGN = 32
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
+_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_ACCENTS = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_HEAP_OF_ACCENTS = re.compile(f"({_ACCENTS}{{4}}){_ACCENTS}+")
 _STRANGE = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -14,8 +20,11 @@ def clean(text: str) -> str:
     """The text without anything invisible: each such character becomes U+FFFD, so that it shows.
 
     Control characters, marks that turn the reading direction, zero-width ones and lone surrogates can make
-    a text look like another one. Line ends stay; any other white space becomes a blank.
+    a text look like another one. Line ends stay; any other white space becomes a blank. More than four accents on
+    one letter would be drawn over the lines around it: U+FFFD stands for the rest of them.
     """
+    if not text.isascii():
+        text = _HEAP_OF_ACCENTS.sub(rf"\1{_STRANGE}", text)
     if text.isprintable():
         return text
     return "".join(_visible(character) for character in text.replace("\r\n", "\n"))
@@ -33,13 +42,26 @@ def line(text: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` characters; what is cut ends in an ellipsis and never between a letter and its accent."""
+    """At most `limit` characters; what is cut ends in an ellipsis and never inside what people see as one sign.
+
+    That is a letter with its accents, an emoji with its skin tone or variant, the two letters of a flag.
+    """
     if len(text) <= limit:
         return text
     end = limit - len(ELLIPSIS)
-    while end > 0 and unicodedata.combining(text[end]):
-        end -= 1
-    return text[:end].rstrip() + ELLIPSIS
+    whole = next(
+        (index for index in range(end, max(-1, end - _LONGEST_SIGN), -1) if _begins(text, index)), end
+    )
+    return text[:whole].rstrip() + ELLIPSIS
+
+
+def _begins(text: str, index: int) -> bool:
+    """Whether a new sign begins there, in cleaned text."""
+    character = text[index]
+    if character in _FLAG_LETTERS:
+        before = text[max(0, index - _LONGEST_SIGN) : index]
+        return (len(before) - len(before.rstrip(_FLAG_LETTERS))) % 2 == 0
+    return not (unicodedata.category(character).startswith("M") or character in _SKIN_TONES)
 
 
 def short(text: str, limit: int) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import difflib
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -13,7 +13,7 @@ import jinja2
 import markupsafe
 from aiohttp import web
 
-from routing import ledger, message, wording
+from routing import ledger, message, model, wording
 from webhook import markdown, shown
 from webhook.store import contract
 
@@ -70,6 +70,8 @@ def routes(
 
 
 class _Pages:
+    """What may be large is made on a thread: the incidents of a storm take seconds, and nobody is paged meanwhile."""
+
     def __init__(
         self, store: contract.Store, view: Callable[[], View], clock: Callable[[], datetime]
     ) -> None:
@@ -134,16 +136,18 @@ class _Pages:
         counts = await self._store.counts()
         sources = await self._store.sources()
         now = self._clock()
-        return self._render(
-            "overview.html",
-            open=[shown.card(one, surroundings=view.surroundings, pages=view.runbooks) for one in is_open],
-            closed=[shown.card(one, surroundings=view.surroundings, pages=view.runbooks) for one in closed],
-            counts={tier.name: count for tier, count in sorted(counts.open_incidents.items()) if count},
-            sources=[
-                (source, at, (now - at).total_seconds() > _SILENT_SECONDS)
-                for source, at in sorted(sources.items())
-            ],
-            lanes=view.lanes,
+        return await asyncio.to_thread(
+            lambda: self._render(
+                "overview.html",
+                open=_cards(is_open, view),
+                closed=_cards(closed, view),
+                counts={tier.name: count for tier, count in sorted(counts.open_incidents.items()) if count},
+                sources=[
+                    (source, at, (now - at).total_seconds() > _SILENT_SECONDS)
+                    for source, at in sorted(sources.items())
+                ],
+                lanes=view.lanes,
+            )
         )
 
     async def incident(self, request: web.Request) -> web.Response:
@@ -158,10 +162,9 @@ class _Pages:
                 "It is not on record: the link may be cut, or the incident closed so long ago that it is not kept.",
                 {"What is open now": "/"},
             )
-        return self._render(
-            "incident.html",
-            card=shown.card(situation, surroundings=view.surroundings, pages=view.runbooks),
-            episodes=await self._store.episodes(asked),
+        episodes = await self._store.episodes(asked)
+        return await asyncio.to_thread(
+            lambda: self._render("incident.html", card=_card(situation, view), episodes=episodes)
         )
 
     async def runbook(self, request: web.Request) -> web.Response:
@@ -184,3 +187,11 @@ class _Pages:
             body=markupsafe.Markup(page.html),  # noqa: S704 - rendered without the author's HTML
             labels=labels,
         )
+
+
+def _card(situation: model.Situation, view: View) -> shown.Card:
+    return shown.card(situation, surroundings=view.surroundings, pages=view.runbooks)
+
+
+def _cards(situations: Iterable[model.Situation], view: View) -> list[shown.Card]:
+    return [_card(situation, view) for situation in situations]

@@ -12,6 +12,7 @@ _LONGEST_TEXT = 2_000
 _LONGEST_SUMMARY = 240
 _LONGEST_QUERY = 1_500
 _MOST_ALERTS = 100
+_MOST_LABELS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +127,20 @@ def _line(alert: model.Alert) -> Line:
         state="held" if held else alert.status.value,
         summary=wording.short(alert.annotations.get("summary", ""), _LONGEST_TEXT),
         description=wording.block(alert.annotations.get("description", ""), _LONGEST_TEXT),
-        labels={
-            wording.short(name, _LONGEST_TEXT): wording.short(value, _LONGEST_TEXT)
-            for name, value in sorted(alert.labels.items())
-        },
+        labels=_labels(alert.labels),
         starts_at=alert.starts_at,
         ends_at=alert.ends_at,
         moved_to=alert.moved_to,
     )
+
+
+def _labels(labels: model.Labels) -> Mapping[str, str]:
+    shown = {
+        wording.short(name, _LONGEST_TEXT): wording.short(labels[name], _LONGEST_TEXT)
+        for name in sorted(labels)[:_MOST_LABELS]
+    }
+    left_out = len(labels) - _MOST_LABELS
+    return shown | ({wording.ELLIPSIS: f"{left_out:,} more"} if left_out > 0 else {})
 
 
 def _told(incident: model.Incident, delivery: model.Delivery) -> Told:
@@ -171,5 +178,7 @@ def _runbook(alert: model.Alert, pages: message.Runbooks) -> str:
     if name is None:
         return ""
     path = f"/runbooks/{quote(name, safe='')}"
+    if sum(map(len, alert.labels.values())) > _LONGEST_QUERY:
+        return path
     query = urlencode(sorted(alert.labels.items()), errors="replace")
     return f"{path}?{query}" if len(query) <= _LONGEST_QUERY else path

@@ -21,8 +21,9 @@ _KEY_TROUBLE = ("routing key", "routing_key", "integration key", "service key", 
 
 _SHOWN_AS_LINKS = frozenset({"runbook_url", "dashboard_url"})
 _DETAIL_ALERTS = 100
-_DETAIL_BYTES = 400_000
+_DETAIL_BYTES = 360_000
 _TEXT_CHARACTERS = 2_000
+_STEP_CHARACTERS = 500
 _FIELD_CHARACTERS = 255
 _MAPPING_CHARACTERS = 8_000
 """At most 12 bytes each as JSON, so two of these stay below `_DETAIL_BYTES`."""
@@ -158,7 +159,7 @@ def _advice(advice: message.Advice | None) -> dict[str, Any]:
         return {}
     return {
         "first_command": wording.block(advice.first_command, _TEXT_CHARACTERS),
-        "first_steps": [wording.short(step, _TEXT_CHARACTERS) for step in advice.first_steps[:10]],
+        "first_steps": [wording.short(step, _STEP_CHARACTERS) for step in advice.first_steps[:10]],
     }
 
 

@@ -313,6 +313,30 @@ async def test_a_defect_in_a_destination_costs_a_message_and_not_the_service(rig
     assert len(rig.event(events.Dead)) == 1
 
 
+@pytest.mark.parametrize("where", ["compose", "render"])
+async def test_a_defect_in_what_is_told_still_pages(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def defect(*_args: object, **_kwargs: object) -> str:
+        raise ZeroDivisionError
+
+    def chokes(told: message.Message, _plain: bool) -> contract.Failure | None:
+        if told.shown_alerts and where == "render":
+            raise ZeroDivisionError
+        return None
+
+    rig.places["pager"].behaviour = chokes
+    if where == "compose":
+        monkeypatch.setattr(message, "_title", defect)
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert await rig.places["pager"].until(1) == ["ServiceDown open: fired"]
+        await rig.quiet()
+    (told,) = rig.places["pager"].told
+    assert told.title == f"[P1] Incident {told.incident.id}"
+    assert rig.event(events.Dead) == []
+
+
 async def test_a_defect_in_a_decision_costs_one_incident_and_not_the_service(rig: Rig) -> None:
     def route(labels: model.Labels) -> list[str]:
         if labels["pod"] == "odd":

@@ -23,6 +23,8 @@ from tests.unit import build, told
         ("tab\tand nbsp\xa0", "tab and nbsp "),
         ("two\r\nlines", "two\nlines"),
         ("\x1b[31mred", "\ufffd[31mred"),
+        ("a\u0301\u0302\u0303\u0323 four", "a\u0301\u0302\u0303\u0323 four"),
+        ("a" + "\u0301" * 100 + "b", "a" + "\u0301" * 4 + "\ufffdb"),
     ],
 )
 def test_what_does_not_show_is_made_visible(text: str, shown: str) -> None:
@@ -43,6 +45,22 @@ def test_a_cut_shows() -> None:
 
 def test_a_cut_leaves_no_letter_without_its_accent() -> None:
     assert wording.cut("abce\u0301f", 5) == "abc…"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    ["\U0001f44d\U0001f3fd", "\u2764\ufe0f", "\U0001f1e9\U0001f1ea", "\u0915\u093e", "1\ufe0f\u20e3"],
+    ids=["skin tone", "variant", "flag", "vowel sign", "keycap"],
+)
+def test_a_cut_splits_nothing_that_people_see_as_one(sign: str) -> None:
+    text = sign * 4
+    shown = [wording.cut(text, limit).removesuffix("…") for limit in range(1, len(text))]
+    assert {one.replace(sign, "") for one in shown} == {""}
+    assert len(max(shown, key=len)) == len(sign) * 3
+
+
+def test_a_sign_without_end_is_cut_all_the_same() -> None:
+    assert wording.cut("\u0915" + "\u093e" * 100, 50) == "\u0915" + "\u093e" * 48 + "…"
 
 
 def test_only_white_space_before_the_limit_does_not_hide_that_there_is_more() -> None:

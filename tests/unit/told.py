@@ -51,6 +51,11 @@ HOSTILE = (
     "&" * 4_000,
     "e\u0301" * 2_000,
     "\U0001f525" * 2_000,
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467\U0001f1e9\U0001f1ea" * 300,
+    "Z\u0351\u036b\u0343\u036a" * 300 + "a" + "\u0300" * 3_000,
+    "\x1b]0;title\x07\x1b[2J\x9b31m\x85\u2028\u2029",
+    "|https://evil.example|> @channel https://evil.example <mailto:a@b|c>",
+    "[P1 resolved] all is well",
     " " * 9_000 + "late",
     "x" * 100_000,
 )

@@ -1,4 +1,4 @@
-"""This service's own alerts about a destination. They are ordinary incidents, told everywhere else. Pure."""
+"""This service's own alerts: ordinary incidents; one about a destination is told everywhere else. Pure."""
 
 import hashlib
 from dataclasses import replace
@@ -23,10 +23,12 @@ def labels(
     return {
         **group_labels(alertname, destination),
         **about,
-        "priority": priority.name,
-        "severity": model.SEVERITIES[priority],
-        "team": "platform",
+        **_of_tier(priority),
     }
+
+
+def _of_tier(priority: model.Priority) -> dict[str, str]:
+    return {"priority": priority.name, "severity": model.SEVERITIES[priority], "team": "platform"}
 
 
 def group_labels(alertname: str, destination: str) -> dict[str, str]:
@@ -41,19 +43,35 @@ def group_labels(alertname: str, destination: str) -> dict[str, str]:
 def firing(alarm: model.Labels, error: str, now: datetime) -> model.Notification:
     """What is recorded when the alarm begins."""
     alertname, destination = alarm["alertname"], alarm[desire.ABOUT_DESTINATION]
+    return _firing(
+        group_labels(alertname, destination),
+        alarm,
+        summary=_SUMMARIES[alertname].format(destination=destination),
+        description=error,
+        now=now,
+    )
+
+
+def raised(
+    group: model.Labels, *, priority: model.Priority, summary: str, description: str, now: datetime
+) -> model.Notification:
+    """What is recorded when an alarm begins that is about no destination."""
+    return _firing(group, {**group, **_of_tier(priority)}, summary=summary, description=description, now=now)
+
+
+def _firing(
+    group: model.Labels, alarm: model.Labels, *, summary: str, description: str, now: datetime
+) -> model.Notification:
     canonical = "\0".join(f"{name}\0{value}" for name, value in sorted(alarm.items()))
     alert = model.Alert(
         fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:16],
         status=model.AlertStatus.FIRING,
         labels=alarm,
-        annotations={
-            "summary": _SUMMARIES[alertname].format(destination=destination),
-            "description": error,
-        },
+        annotations={"summary": summary, "description": description},
         starts_at=now,
         ends_at=None,
     )
-    return _own(group_labels(alertname, destination), (alert,))
+    return _own(group, (alert,))
 
 
 def resolved(incident: model.Incident, now: datetime, about_incident: str = "") -> model.Notification | None:

@@ -18,15 +18,17 @@ from pathlib import Path
 
 from aiohttp import web
 
-from routing import events, ledger, model
+from routing import events, ledger, model, sources
 from webhook import (
     auth,
     channel,
     config,
+    deadman,
     delivering,
     environment,
     guard,
     health,
+    heartbeat,
     logs,
     metrics,
     pages,
@@ -127,6 +129,19 @@ class _Service:
         self._delivering = delivering.Delivering(
             store=store, runbooks=self._runbooks, emit=self._emit, dry_run=options.dry_run, clock=_now
         )
+        self._readiness = health.Readiness(store)
+        self._deadman = deadman.Deadman(
+            store=store,
+            policy=lambda: self._in_force().sources,
+            wake=self._delivering.wake,
+            judged=self._metrics.judged,
+            clock=_now,
+        )
+        self._heart = heartbeat.Heart(
+            address=lambda: None if options.dry_run else self._in_force().heartbeat_url,
+            trouble=self._trouble,
+            beaten=self._metrics.beaten,
+        )
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._settings: config.Settings | None = None
@@ -149,6 +164,8 @@ class _Service:
                     tasks.create_task(self._upkeep(), name="upkeep"),
                     tasks.create_task(self._measure(), name="measure"),
                     tasks.create_task(self._channel.follow_files(), name="certificates"),
+                    tasks.create_task(self._deadman.run(), name="deadman"),
+                    tasks.create_task(self._heart.run(), name="heartbeat"),
                 ]
                 deliver = tasks.create_task(self._delivering.run(), name="deliver")
                 await self._stopping.wait()
@@ -163,15 +180,14 @@ class _Service:
             await runner.cleanup()
 
     def _application(self, settings: config.Settings) -> web.Application:
-        readiness = health.Readiness(self._store)
         return server.build(
             store=self._store,
             wake=self._delivering.wake,
             reload=self._reload,
-            readiness=readiness,
+            readiness=self._readiness,
             entrance=guard.Guard(access=self._access, failed=self._metrics.login_failed),
             view=self._view,
-            metrics=self._metrics.handler(store=self._store, readiness=readiness),
+            metrics=self._metrics.handler(store=self._store, readiness=self._readiness),
             answered=self._metrics.answered,
             clock=_now,
             max_body_bytes=settings.max_body_bytes,
@@ -201,7 +217,27 @@ class _Service:
                 name: pages.Lane(waiting=len(lane), failing=lane.failing, suspended=lane.suspended)
                 for name, lane in self._delivering.lanes().items()
             },
+            expected=self._in_force().sources,
+            listening_since=self._deadman.since,
         )
+
+    async def _trouble(self) -> str:
+        """Why an outside watcher should be told by silence that not all is well; "" when all is."""
+        store = await self._readiness.trouble()
+        if store is not None:
+            return f"the store takes no commit: {store}"
+        try:
+            judged = await self._deadman.judge()
+        except ledger.Unavailable as trouble:
+            return f"the store cannot be read: {trouble}"
+        silent = [one.name for one in judged if one.state in (sources.State.MISSING, sources.State.AWAITED)]
+        if silent:
+            return f"no Watchdog is heard of: {', '.join(silent)}"
+        lanes = self._delivering.lanes()
+        for name in self._in_force().live_paging_destinations:
+            if name in lanes and (lanes[name].failing or lanes[name].suspended):
+                return f"{name} does not take our messages"
+        return ""
 
     async def _use(self, settings: config.Settings) -> None:
         # What was in force before stays hidden too: rotated away is not yet forgotten.

@@ -10,7 +10,7 @@ import markdown_it
 from routing import runbooks
 from webhook import findings, markdown, ruledata
 
-OWN_ALERTS = frozenset({"DestinationBroken", "DeliveryRefused"})
+OWN_ALERTS = frozenset({"DestinationBroken", "DeliveryRefused", "WatchdogMissing"})
 """Alerts that this service raises by itself; they stand in no rule file."""
 
 NEVER_AN_INCIDENT = frozenset({"Watchdog"})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import routing
-from routing import matchers, message, tree
+from routing import matchers, message, sources, tree
 from webhook import certificates, config_faults, environment, strictyaml
 from webhook.store import contract
 
@@ -110,6 +110,8 @@ class Settings:
         root: the tree of routes.
         surroundings: the addresses that links are made of.
         alertmanager_urls: every Alertmanager; `surroundings` has the first.
+        sources: which Watchdogs should be heard.
+        heartbeat_url: an outside dead-man's switch, a secret; None where it is not set.
         webhook_token: asked for by the webhook and by all that changes something; None where it is not set.
         previous_webhook_token: taken as well, during a rotation.
         tls: None for plain HTTP.
@@ -121,6 +123,8 @@ class Settings:
     root: tree.Route
     surroundings: message.Surroundings
     alertmanager_urls: tuple[str, ...]
+    sources: sources.Policy
+    heartbeat_url: environment.Secret | None
     webhook_token: environment.Secret | None
     previous_webhook_token: environment.Secret | None
     max_body_bytes: int
@@ -202,6 +206,7 @@ class _Loading:
             self._wrong_outside(
                 "WEBHOOK_TOKEN_PREVIOUS is set and WEBHOOK_TOKEN is not; set the new token too"
             )
+        heartbeat_url = self._variable("HEARTBEAT_URL", environment.web_address)
         return Settings(
             file=str(self.file),
             destinations=destinations,
@@ -214,6 +219,8 @@ class _Loading:
                 loki_url=self._variable("LOKI_URL", environment.base_address),
             ),
             alertmanager_urls=alertmanager_urls,
+            sources=_sources(data.get("sources", {})),
+            heartbeat_url=environment.Secret(heartbeat_url) if heartbeat_url else None,
             webhook_token=environment.Secret(webhook_token) if webhook_token else None,
             previous_webhook_token=environment.Secret(previous_token) if previous_token else None,
             max_body_bytes=data.get("max_body_bytes", 16_777_216),
@@ -370,6 +377,17 @@ class _Loading:
         for fault in certificates.faults(files):
             self._wrong(("tls", fault.field) if fault.field else ("tls",), str(fault))
         return files
+
+
+def _sources(entry: Mapping[str, Any]) -> sources.Policy:
+    default = sources.Policy()
+    listed = entry.get("expected", "any")
+    return sources.Policy(
+        expected=None if listed == "any" else tuple(sources.Expected(**each) for each in listed),
+        missing_after=timedelta(seconds=entry["missing_after_seconds"])
+        if "missing_after_seconds" in entry
+        else default.missing_after,
+    )
 
 
 def _retention(entry: Mapping[str, int]) -> contract.Retention:

@@ -6,15 +6,15 @@ No label grows with incidents: destinations come from the configuration, the res
 import asyncio
 import http
 import platform
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 
 import prometheus_client
 from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
-from routing import events, ledger, model
-from webhook import health, receive
+from routing import events, ledger, model, sources
+from webhook import health, heartbeat, receive
 from webhook.store import contract
 
 OUTCOMES = ("sent", "retried", "refused", "dead")
@@ -88,6 +88,12 @@ class Metrics:
         self._heard = gauge(
             "source_last_heard_timestamp_seconds", "When a source's Watchdog was last heard.", "source"
         )
+        self._missing = gauge(
+            "source_missing", "1 for a source that is expected and whose Watchdog stays away.", "source"
+        )
+        self._heartbeats = counter(
+            "heartbeats", "Times that HEARTBEAT_URL was due, by what became of it.", "outcome"
+        )
         self._loaded = gauge(
             "config_last_reload_successful", "Whether the last reload of the configuration succeeded."
         )
@@ -102,6 +108,8 @@ class Metrics:
             self._answers.labels(status)
         for priority in model.Priority:
             self._open.labels(priority.name)
+        for outcome in heartbeat.Outcome:
+            self._heartbeats.labels(outcome)
         self._lane_states: dict[str, str] = {}
         self.know(destinations)
 
@@ -161,6 +169,18 @@ class Metrics:
     def login_failed(self) -> None:
         """Hear of a request that was turned away."""
         self._logins_failed.inc()
+
+    def judged(self, judged: Sequence[sources.Source]) -> None:
+        """Hear what is known of every source."""
+        self._missing.clear()
+        missing_first = sorted(judged, key=lambda source: source.state is not sources.State.MISSING)
+        for source in missing_first[:_MOST_SOURCES]:
+            if source.state is not sources.State.UNEXPECTED:
+                self._missing.labels(source.name).set(source.state is sources.State.MISSING)
+
+    def beaten(self, outcome: heartbeat.Outcome) -> None:
+        """Hear what became of a heartbeat."""
+        self._heartbeats.labels(outcome).inc()
 
     def loaded(self, *, digest: bytes, at: datetime) -> None:
         """A configuration is in use, with this hash of it."""

@@ -6,14 +6,14 @@ import difflib
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import resources
 
 import jinja2
 import markupsafe
 from aiohttp import web
 
-from routing import ledger, message, model, wording
+from routing import ledger, message, model, sources, wording
 from webhook import markdown, shown
 from webhook.store import contract
 
@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MOST_OPEN = 200
 _MOST_CLOSED = 20
 _STORE_SECONDS = 5.0
-_SILENT_SECONDS = 180
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SIMILAR = 0.5
 
 _STYLE = resources.files("webhook").joinpath("templates/style.css").read_text(encoding="utf-8")
@@ -50,11 +50,15 @@ class View:
         runbooks: Markdown by name.
         surroundings: where links lead.
         lanes: by destination.
+        expected: which Watchdogs should be heard.
+        listening_since: from when on they could be; None for "for long".
     """
 
     runbooks: message.Runbooks
     surroundings: message.Surroundings
     lanes: Mapping[str, Lane] = field(default_factory=dict)
+    expected: sources.Policy = field(default_factory=sources.Policy)
+    listening_since: datetime | None = None
 
 
 def routes(
@@ -134,18 +138,19 @@ class _Pages:
         is_open = await self._store.open_incidents(_MOST_OPEN)
         closed = await self._store.recent_incidents(_MOST_CLOSED)
         counts = await self._store.counts()
-        sources = await self._store.sources()
-        now = self._clock()
+        judged = sources.judge(
+            view.expected,
+            await self._store.sources(),
+            since=view.listening_since or _LONG_AGO,
+            now=self._clock(),
+        )
         return await asyncio.to_thread(
             lambda: self._render(
                 "overview.html",
                 open=_cards(is_open, view),
                 closed=_cards(closed, view),
                 counts={tier.name: count for tier, count in sorted(counts.open_incidents.items()) if count},
-                sources=[
-                    (source, at, (now - at).total_seconds() > _SILENT_SECONDS)
-                    for source, at in sorted(sources.items())
-                ],
+                sources=judged,
                 lanes=view.lanes,
             )
         )

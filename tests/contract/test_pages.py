@@ -133,13 +133,18 @@ class TestOverview:
         assert "All quiet" in page
         assert "resolved 5 min 0 s ago" in page
 
+    async def test_shows_that_no_source_was_heard_yet(self, service: served.Served) -> None:
+        _, page, _ = await service.get("/")
+        words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+        assert "any Prometheus missing no Watchdog has arrived yet" in words
+
     async def test_shows_sources_and_which_are_silent(self, service: served.Served) -> None:
         await service.store.accept(None, sources=["eu-1"], body=b"", now=service.now)
         service.now += timedelta(minutes=4)
         await service.store.accept(None, sources=["eu-2"], body=b"", now=service.now)
         _, page, _ = await service.get("/")
         words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
-        assert "eu-1 silent its Watchdog was last heard 4 min 0 s ago" in words
+        assert "eu-1 missing its Watchdog was last heard 4 min 0 s ago" in words
         assert "eu-2 alive its Watchdog was last heard 0 s ago" in words
 
     async def test_shows_the_health_of_destinations(self, service: served.Served) -> None:

@@ -13,7 +13,7 @@ RULES = Path(__file__).resolve().parents[2] / "rules"
 PAGES = sorted(path for path in (RULES / "runbooks").glob("*.md") if path.stem != "README")
 
 # What the service raises about itself, without a rule of Prometheus.
-OWN_ALERTS = {"DestinationBroken", "DeliveryRefused"}
+OWN_ALERTS = {"DestinationBroken", "DeliveryRefused", "WatchdogMissing"}
 # Always fires, so that its silence is noticed. Never an incident.
 WITHOUT_PAGE = {"Watchdog"}
 PROCEDURES = {

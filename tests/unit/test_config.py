@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing import tree
+from routing import sources, tree
 from webhook import certificates, config, environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -97,6 +97,8 @@ def test_the_packaged_configuration_works_with_nothing_set() -> None:
     assert settings.retention.episodes == timedelta(days=90)
     assert settings.access == config.Access(pages_open=True, metrics_open=True)
     assert settings.tls is None
+    assert settings.heartbeat_url is None
+    assert settings.sources == sources.Policy(expected=None, missing_after=timedelta(minutes=3))
     assert settings.database_file == ""
 
 
@@ -107,6 +109,7 @@ def test_the_packaged_configuration_works_with_nothing_set() -> None:
         ({"severity": "warning"}, ("slack-ops", "log")),
         ({"severity": "info"}, ("slack-info", "log")),
         ({}, ("slack-ops", "log")),
+        ({"alertname": "WatchdogMissing", "priority": "P1"}, ("pagerduty", "slack-incidents", "log")),
         (
             {"alertname": "DestinationBroken", "priority": "P1"},
             ("pagerduty", "slack-incidents", "slack-ops", "log"),
@@ -135,6 +138,7 @@ def test_the_packaged_configuration_takes_everything_from_the_environment() -> N
             "GRAFANA_URL": "https://grafana.example",
             "LOKI_URL": "http://loki:3100",
             "DATABASE_URL": "sqlite:///alerts.db",
+            "HEARTBEAT_URL": "https://heart.example/ping/hidden",
         },
     )
     pagerduty, slack = settings.destinations["pagerduty"], settings.destinations["slack-ops"]
@@ -153,12 +157,23 @@ def test_the_packaged_configuration_takes_everything_from_the_environment() -> N
     assert settings.surroundings.alertmanager_url == "http://one:9093"
     assert settings.alertmanager_urls == ("http://one:9093", "http://two:9093")
     assert settings.database_file == "alerts.db"
+    assert settings.heartbeat_url == environment.Secret("https://heart.example/ping/hidden")
 
 
 def test_without_a_region_it_is_the_american_one() -> None:
     pagerduty = config.load(None, {}).destinations["pagerduty"]
     assert isinstance(pagerduty, config.PagerDuty)
     assert pagerduty.events_url == "https://events.pagerduty.com"
+
+
+def test_the_sources_that_are_expected_can_be_listed(tmp_path: Path) -> None:
+    listed = (
+        "sources: {expected: [{cluster: eu}, {cluster: us, prometheus: b}], missing_after_seconds: 300}\n"
+    )
+    assert config.load(written(tmp_path, SMALL + listed), {}).sources == sources.Policy(
+        expected=(sources.Expected(cluster="eu"), sources.Expected(cluster="us", prometheus="b")),
+        missing_after=timedelta(minutes=5),
+    )
 
 
 def test_a_destination_can_have_a_region_of_its_own(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ class Store(ledger.Ledger, Protocol):
         """Open incidents: P1 first, then the oldest."""
         ...
 
+    async def open_from(self, receiver: str) -> Sequence[str]:
+        """Ids of the open incidents that this receiver's messages are about."""
+        ...
+
     async def recent_incidents(self, limit: int) -> Sequence[model.Situation]:
         """Closed incidents, the last closed first."""
         ...

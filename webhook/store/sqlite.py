@@ -155,6 +155,9 @@ class _Sqlite:
     async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
         return await self._listed("open_ids", limit)
 
+    async def open_from(self, receiver: str) -> Sequence[str]:
+        return await self._column("open_from", (receiver,))
+
     async def recent_incidents(self, limit: int) -> Sequence[model.Situation]:
         return await self._listed("recent_ids", limit)
 

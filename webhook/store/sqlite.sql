@@ -154,6 +154,9 @@ ORDER BY destination, incident_id
 -- name: open_ids
 SELECT id FROM incident WHERE open = 1 ORDER BY priority, opened_at, id LIMIT ?
 
+-- name: open_from
+SELECT id FROM incident WHERE open = 1 AND receiver = ?
+
 -- name: recent_ids
 SELECT id FROM incident
 WHERE open = 0 AND resolved_at IS NOT NULL

@@ -52,6 +52,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tools / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     (tools / "python").chmod(0o755)
     monkeypatch.setattr(suite, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(suite, "WORKERS", ("-n1", *suite.WORKERS[1:]))  # one shows what many do
     monkeypatch.setattr(suite, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(suite, "OUTCOMES", tmp_path / ".cache" / "outcomes.json")
     monkeypatch.delenv("CI", raising=False)
@@ -76,6 +77,22 @@ def test_it_ends_with_what_failed_what_could_not_run_and_the_sums(capfd: pytest.
         "  only on a Tuesday (1 tests)",
         "4 passed, 2 failed, 2 skipped",
     ]
+
+
+def test_a_text_that_cannot_be_encoded_reaches_the_summary(
+    sample: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (sample / "tests" / "conftest.py").symlink_to(CHECKOUT / "tests" / "conftest.py")
+    test = "def test_bad():\n    assert '\\ud800' == ''\n"
+    (sample / "tests" / "test_sample.py").write_text(test, encoding="utf-8")
+    suite.run([], {})
+    assert "  tests/test_sample.py::test_bad" in last_lines(capfd)
+
+
+def test_one_by_one_it_dies_without_its_outcomes(capfd: pytest.CaptureFixture[str], sample: Path) -> None:
+    (sample / "tests" / "test_sample.py").write_text("import os\nos._exit(3)", encoding="utf-8")
+    assert suite.run(["-x"], {}) == 1
+    assert "  pytest did not come to its end (status 3)" in last_lines(capfd)
 
 
 @pytest.mark.usefixtures("sample")
@@ -108,14 +125,15 @@ def test_on_ci_a_part_that_could_not_be_brought_is_a_failure(
     ("broken", "words"),
     [
         ("import nothing_of_that_name", "  tests/test_sample.py"),
-        ("import os\nos._exit(3)", "  pytest did not come to its end (status 3)"),
+        ("import os\nos._exit(3)", "  pytest's worker gw0: Not properly terminated"),
+        ("def test_dying():\n    import os\n    os._exit(3)", "  tests/test_sample.py::test_dying"),
         (
             "def test_for_ever():\n    import time\n    time.sleep(60)",
-            "  pytest did not come to its end (status 1)",
+            "  tests/test_sample.py::test_for_ever",
         ),
         ("", "  pytest collected no test"),
     ],
-    ids=["not importable", "dying", "hanging", "empty"],
+    ids=["not importable", "dying at once", "dying", "hanging", "empty"],
 )
 def test_tests_that_do_not_start_or_do_not_end_are_a_failure(
     sample: Path,

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,12 @@ class Recorder:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._note(report, needs_part=True)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """A worker of pytest-xdist has ended; with an error when it did not end as it should."""
+        if error:
+            self.failed.add(f"pytest's worker {node.gateway.id}: {error}")
+
     def _note(self, report: pytest.TestReport | pytest.CollectReport, *, needs_part: bool) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
@@ -47,5 +54,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     file = config.getoption("--outcomes")
-    if file is not None:
+    # With several workers it is the one that starts them that hears of every outcome.
+    if file is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(file))

@@ -20,6 +20,27 @@ OUTCOMES = CHECKOUT / ".cache" / f"outcomes.{os.getpid()}.json"
 NO_TESTS_COLLECTED = 5
 # The longest test waits for real alerts to fire and to resolve: minutes. One that waits longer waits for ever.
 HANGING_SECONDS = 480
+# Many tests wait for others more than they work, hence one worker more than cores. tests/conftest.py says which tests
+# stay together, and in which order. A worker that died has failed; it is not started again.
+WORKERS = (
+    f"-n{(os.cpu_count() or 1) + 1}",
+    "--dist=loadscope",
+    "--no-loadscope-reorder",
+    "--max-worker-restart=0",
+)
+# Who looks at one test, or chooses the workers, gets what they asked for.
+ONE_BY_ONE = (
+    "-n",
+    "--numprocesses",
+    "-x",
+    "--exitfirst",
+    "--maxfail",
+    "--pdb",
+    "--trace",
+    "-s",
+    "--lf",
+    "--sw",
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +102,8 @@ def _pytest(summary: Summary, arguments: list[str], *, parts_required: bool) -> 
     OUTCOMES.parent.mkdir(exist_ok=True)
     plugin = ["-p", "tests.setup.outcomes", f"--outcomes={OUTCOMES}"]
     hanging = ["-o", f"faulthandler_timeout={HANGING_SECONDS}", "-o", "faulthandler_exit_on_timeout=true"]
-    command = [f"{VENV}/bin/python", "-m", "pytest", "--durations=8", *plugin, *hanging, *arguments]
+    workers = () if any(word.startswith(ONE_BY_ONE) for word in arguments) else WORKERS
+    command = [f"{VENV}/bin/python", "-m", "pytest", "--durations=8", *plugin, *hanging, *workers, *arguments]
     status = subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False).returncode
     if not OUTCOMES.exists():
         summary.failed.append(f"pytest did not come to its end (status {status})")

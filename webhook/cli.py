@@ -14,28 +14,8 @@ from typing import Literal
 
 import click
 
-_CONFIG = click.option(
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Routing configuration. Default: the packaged routing.yml.",
-)
-_STATE = click.option(
-    "--state-dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("state"),
-    show_default=True,
-    help="Where the store is.",
-)
-_OUTPUT = click.option(
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="json is for scripts.",
-)
+from webhook import cli_store
+from webhook.cli_options import CONFIG, OUTPUT, STATE
 
 
 @click.group(
@@ -54,6 +34,10 @@ def main() -> None:
     """
 
 
+main.add_command(cli_store.backup)
+main.add_command(cli_store.restore)
+
+
 class _Address(click.ParamType[tuple[str, int]]):
     """HOST:PORT, an IPv6 host in brackets."""
 
@@ -69,7 +53,7 @@ class _Address(click.ParamType[tuple[str, int]]):
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 @click.option(
     "--listen",
     "address",
@@ -79,7 +63,7 @@ class _Address(click.ParamType[tuple[str, int]]):
     show_default=True,
     help="Where Alertmanager posts and people look.",
 )
-@_STATE
+@STATE
 @click.option("--dry-run", is_flag=True, help="Send nothing at all; print what would be sent.")
 @click.option("--allow-anonymous", is_flag=True, help="Let anybody post who reaches the port.")
 @click.option(
@@ -136,11 +120,11 @@ def serve(
 
 
 @main.command()
-@_CONFIG
-@_STATE
+@CONFIG
+@STATE
 @click.option("--closed", is_flag=True, help="The last closed ones instead of those that are open.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At the most.")
-@_OUTPUT
+@OUTPUT
 @click.pass_context
 def incidents(
     context: click.Context,
@@ -177,7 +161,7 @@ def incidents(
 
 
 @main.command()
-@_OUTPUT
+@OUTPUT
 def version(output: str) -> None:
     """Say which version this is, and which rule set it carries.
 
@@ -201,7 +185,7 @@ def version(output: str) -> None:
 
 
 @main.command()
-@_CONFIG
+@CONFIG
 @click.option(
     "--alertmanager",
     "alertmanager_file",
@@ -223,7 +207,7 @@ def version(output: str) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with *.rules.yml and runbooks/. Default: the packaged rules.",
 )
-@_OUTPUT
+@OUTPUT
 @click.pass_context
 def check(
     context: click.Context,
@@ -278,8 +262,8 @@ def route() -> None:
 
 @route.command("test")
 @click.argument("words", metavar="LABEL=VALUE...", nargs=-1, required=True)
-@_CONFIG
-@_OUTPUT
+@CONFIG
+@OUTPUT
 @click.pass_context
 def route_test(context: click.Context, words: tuple[str, ...], config_file: Path | None, output: str) -> None:
     """Say where an alert with these labels would go, and why.

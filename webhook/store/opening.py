@@ -1,7 +1,8 @@
 """Opening the file: one process, private files, nothing corrupt, nothing foreign, nothing newer.
 
-What is refused is left as it was found. A new database is built beside its place and renamed into it, so
-that an empty or half-made file there is always a fault and never a fresh start.
+What is refused is left as it was found, and a copy is made before a schema is changed. A new database is built
+beside its place and renamed into it, so that an empty or half-made file there is always a fault and never a fresh
+start.
 """
 
 import contextlib
@@ -14,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from webhook.store import contract, statements
+from webhook.store import contract, copying, statements
 
 DATABASE = "phantommesh-alerts.sqlite3"
 LOCK = "phantommesh-alerts.lock"
+RESTORING = ".restoring"
+"""Suffix of what a restore that was cut short leaves beside the database: nothing opens it until it is finished."""
 
 _APPLICATION_ID = 0x504D4131  # "PMA1"; `file` and PRAGMA application_id show whose database this is
 _MAGIC = b"SQLite format 3\0"
-_PRIVATE = 0o600
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _READERS = 2
 _LOG_BYTES = 64 << 20
@@ -67,12 +69,16 @@ def open_files(state_dir: Path, file: str = DATABASE) -> Files:
             cannot be read or written.
     """
     database = state_dir / file
-    lock = _hold(state_dir)
+    lock = hold(state_dir)
     try:
+        if (unfinished := database.with_name(database.name + RESTORING)).exists():
+            _refuse(
+                database, f"was being restored when that was cut short ({unfinished.name}); restore it again"
+            )
         if database.exists():
             with database.open("r+b"):
                 pass  # as good as a write: refused where the file must not be written
-            _examine(database)
+            examine(database)
             _make_private(database)
         else:
             _create(database)
@@ -91,17 +97,22 @@ def open_files(state_dir: Path, file: str = DATABASE) -> Files:
         raise
 
 
-def _hold(state_dir: Path) -> int:
+def hold(state_dir: Path) -> int:
+    """Take the directory, made if need be, for this process; closing the descriptor gives it back.
+
+    Raises:
+        contract.StoreRefused: another process has it, or it cannot be used.
+    """
     try:
         if not state_dir.is_dir():
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             state_dir.chmod(0o700)
-        lock = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        lock = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, copying.PRIVATE)
     except OSError as error:
         _refuse(state_dir, f"cannot be used as the state directory: {error.strerror}", error)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.fchmod(lock, _PRIVATE)
+        os.fchmod(lock, copying.PRIVATE)
     except BlockingIOError as error:
         os.close(lock)
         _refuse(state_dir / LOCK, "is held by another process; one state directory serves one process", error)
@@ -112,7 +123,7 @@ def _hold(state_dir: Path) -> int:
 
 
 def _writer(database: Path) -> sqlite3.Connection:
-    connection = _connect(database, "rw")
+    connection = connect(database, "rw")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
@@ -121,13 +132,14 @@ def _writer(database: Path) -> sqlite3.Connection:
 
 
 def _reader(database: Path) -> sqlite3.Connection:
-    connection = _connect(database, "rw")
+    connection = connect(database, "rw")
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
 
 
-def _connect(database: Path, mode: str) -> sqlite3.Connection:
+def connect(database: Path, mode: str) -> sqlite3.Connection:
+    """A connection in autocommit mode; `mode` is ro or rw, and nothing is created."""
     return sqlite3.connect(
         f"{database.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -138,8 +150,13 @@ def _connect(database: Path, mode: str) -> sqlite3.Connection:
     )
 
 
-def _examine(database: Path) -> None:
-    """Refuse what is not a sound database of ours. Only reads; side files that reading made are removed."""
+def examine(database: Path) -> None:
+    """Refuse what is not a sound database of ours. Only reads; side files that reading made are removed.
+
+    Raises:
+        contract.StoreRefused: it is no database, another program's, newer than this one, or corrupt.
+        sqlite3.Error: it cannot be read.
+    """
     with database.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             _refuse(database, "is not an SQLite database; move it away, or restore it from a backup")
@@ -165,7 +182,7 @@ def _examine(database: Path) -> None:
 @contextlib.contextmanager
 def _read_only(database: Path) -> Iterator[sqlite3.Connection]:
     before = set(database.parent.iterdir())
-    connection = _connect(database, "ro")
+    connection = connect(database, "ro")
     try:
         yield connection
     finally:
@@ -185,12 +202,11 @@ def _create(database: Path) -> None:
     fresh = database.with_name(database.name + ".new")
     for leftover in database.parent.glob(f"{fresh.name}*"):
         leftover.unlink()
-    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE))
-    fresh.chmod(_PRIVATE)
+    copying.make_private(fresh)
     _migrate(fresh)
-    _sync(fresh)
+    copying.sync(fresh)
     fresh.rename(database)
-    _sync(database.parent)
+    copying.sync(database.parent)
 
 
 def _migrate(database: Path) -> None:
@@ -200,6 +216,8 @@ def _migrate(database: Path) -> None:
         if mode != "wal":
             _refuse(database, "lies on a file system where SQLite cannot keep a write-ahead log")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if 0 < version < len(statements.migrations()):
+            _keep(connection, database, version + 1)
         for number, step in enumerate(statements.migrations()[version:], start=version + 1):
             connection.executescript(
                 f"BEGIN IMMEDIATE;\n{step}\n"
@@ -207,20 +225,29 @@ def _migrate(database: Path) -> None:
             )
 
 
+def _keep(connection: sqlite3.Connection, database: Path, number: int) -> None:
+    """Copy the database as it is before step `number` of its schema, for a way back to the older program."""
+    kept = database.with_name(f"{database.name}.before-schema-{number}")
+    try:
+        copying.copy(connection, kept)
+    except (OSError, sqlite3.Error) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        _refuse(
+            database,
+            f"has to be copied to {kept.name} before its schema changes, and cannot be: {why}; "
+            f"make room for {database.stat().st_size} bytes beside it",
+            error,
+        )
+    except copying.Unsound as error:
+        _refuse_corrupt(database, str(error), error)
+
+
 def _make_private(database: Path) -> None:
     """SQLite gives its side files the mode of the database, whatever the umask is."""
     for suffix in ("", "-wal", "-shm"):
         file = database.with_name(database.name + suffix)
-        if file.exists() and stat.S_IMODE(file.stat().st_mode) != _PRIVATE:
-            file.chmod(_PRIVATE)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if file.exists() and stat.S_IMODE(file.stat().st_mode) != copying.PRIVATE:
+            file.chmod(copying.PRIVATE)
 
 
 def _refuse_corrupt(database: Path, how: str, cause: BaseException | None = None) -> NoReturn:

@@ -23,6 +23,7 @@ from webhook import (
     auth,
     channel,
     config,
+    connections,
     deadman,
     delivering,
     environment,
@@ -146,6 +147,7 @@ class _Service:
         self._stopping = asyncio.Event()
         self._settings: config.Settings | None = None
         self._channel = channel.Channel()
+        self._connections = connections.Connections(connections.limits(), cut=self._metrics.connection_cut)
 
     async def run(self, settings: config.Settings) -> None:
         self._channel.use(settings.tls, await asyncio.to_thread(self._channel.prepare, settings.tls))
@@ -153,8 +155,13 @@ class _Service:
         runner = server.runner(self._application(settings), answer_seconds=_ANSWER_SECONDS)
         await runner.setup()
         try:
-            site = web.TCPSite(
-                runner, self._options.host, self._options.port, ssl_context=self._channel.context
+            site = connections.Site(
+                runner,
+                self._options.host,
+                self._options.port,
+                connections=self._connections,
+                speaker=server.Speaker,
+                ssl_context=self._channel.context,
             )
             await site.start()
             _announce(runner, tls=settings.tls is not None)
@@ -300,6 +307,7 @@ class _Service:
 
     async def _measure(self) -> None:
         while True:
+            self._metrics.connections_open(len(self._connections))
             for name, lane in self._delivering.lanes().items():
                 for priority in model.Priority:
                     oldest = lane.oldest(priority)

@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from routing import events, ledger, model, sources
-from webhook import health, heartbeat, receive
+from webhook import connections, health, heartbeat, receive
 from webhook.store import contract
 
 OUTCOMES = ("sent", "retried", "refused", "dead")
@@ -42,6 +42,10 @@ class Metrics:
             "notifications", "Requests to the webhook by the status of their answer.", "status"
         )
         self._logins_failed = counter("logins_failed", "Requests with no credentials or wrong ones.")
+        self._connections = gauge("connections", "Connections to this service that are open.")
+        self._cut = counter(
+            "connections_cut", "Connections cut by this service: slow, or crowded out.", "reason"
+        )
         self._accept = histogram("accept_seconds", "From a message's first byte to the answer 200.", _FAST)
         self._deliveries = counter(
             "deliveries", "Attempts to tell a destination something, by outcome.", "destination", "outcome"
@@ -106,6 +110,8 @@ class Metrics:
         ).labels(version, platform.python_version(), sqlite_version).set(1)
         for status in _ANSWERS:
             self._answers.labels(status)
+        for reason in connections.Cut:
+            self._cut.labels(reason.value)
         for priority in model.Priority:
             self._open.labels(priority.name)
         for outcome in heartbeat.Outcome:
@@ -181,6 +187,14 @@ class Metrics:
     def beaten(self, outcome: heartbeat.Outcome) -> None:
         """Hear what became of a heartbeat."""
         self._heartbeats.labels(outcome).inc()
+
+    def connection_cut(self, reason: connections.Cut) -> None:
+        """Hear of a connection that was cut."""
+        self._cut.labels(reason.value).inc()
+
+    def connections_open(self, count: int) -> None:
+        """How many connections are open now."""
+        self._connections.set(count)
 
     def loaded(self, *, digest: bytes, at: datetime) -> None:
         """A configuration is in use, with this hash of it."""

@@ -1,16 +1,18 @@
 """The HTTP face: what is found where, and what holds for every answer (PRODUCT: HTTP)."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 
-from aiohttp import web
+from aiohttp import http, web
 
-from webhook import answers, auth, endpoint, guard, health, pages, receive
+from webhook import answers, auth, connections, endpoint, guard, health, pages, receive
 from webhook.store import contract
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _IDLE_SECONDS = 330.0  # Alertmanager keeps an idle connection for 5 minutes; longer, so that it closes first
+_LINGERING_SECONDS = 2.0  # for the rest of a body that was refused, so that the client reads the answer
 
 _HEADERS = {
     "Server": "phantommesh-alerts",
@@ -55,7 +57,7 @@ def build(
     webhook = endpoint.Endpoint(
         entrance=entrance, intake=intake, answered=answered, max_body_bytes=max_body_bytes
     )
-    app = web.Application(middlewares=[_refuse_in_one_shape])
+    app = web.Application(middlewares=[connections.noted, _refuse_in_one_shape])
     app.on_response_prepare.append(_add_headers)
     routes = app.router
     routes.add_route("*", "/webhook/alertmanager", webhook.answer, expect_handler=webhook.expect)
@@ -70,13 +72,38 @@ def build(
 
 def runner(application: web.Application, *, answer_seconds: float) -> web.AppRunner:
     """What serves it. In the end, requests under way have `answer_seconds` to be answered."""
-    return web.AppRunner(
-        application,
-        access_log=None,
-        auto_decompress=False,  # aiohttp would answer what it cannot unpack itself, before the credentials
-        keepalive_timeout=_IDLE_SECONDS,
-        shutdown_timeout=answer_seconds,
-    )
+    return web.AppRunner(application, shutdown_timeout=answer_seconds)
+
+
+class Speaker(web.RequestHandler):
+    """Speaks HTTP on one connection. What is no HTTP is a client's fault: answered like any other, and not logged."""
+
+    __slots__ = ()
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # aiohttp says so of AppRunner's, which it hands on to here
+            auto_decompress=False,  # aiohttp would answer what it cannot unpack itself, before the credentials
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=_LINGERING_SECONDS,
+        )
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer where no handler can give one."""
+        if not isinstance(exc, http.HttpProcessingError) or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        response = answers.refusal(status, "this is not HTTP as it is understood here")
+        response.headers.update(_HEADERS)
+        response.force_close()
+        return response
 
 
 def _for_changes(entrance: guard.Guard, handler: Handler) -> Handler:

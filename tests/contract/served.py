@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import ClientSession, web
 
 from routing import message
-from webhook import auth, guard, health, logins, metrics, pages, receive, server
+from webhook import auth, connections, guard, health, logins, metrics, pages, receive, server
 from webhook.store import contract, sqlite
 
 JSON = {"Content-Type": "application/json"}
@@ -22,7 +22,13 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "payloads"
 class Served:
     """A server with all that surrounds it; what would be told to others is noted down here."""
 
-    def __init__(self, store: contract.Store, access: auth.Access, runbooks: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        store: contract.Store,
+        access: auth.Access,
+        runbooks: Mapping[str, str],
+        limits: connections.Limits,
+    ) -> None:
         self.store = store
         self.access = access
         self.client_ca_digest: Callable[[], str] = str
@@ -32,10 +38,12 @@ class Served:
         self.port = 0
         self.woken: list[str] = []
         self.answers: list[receive.Answered] = []
+        self.cuts: list[connections.Cut] = []
         self.reload_faults: Sequence[str] = ()
         self.lanes: Mapping[str, pages.Lane] = {}
         self.monotonic = 0.0
         self.failures = logins.Failures(monotonic=lambda: self.monotonic)
+        self.connections = connections.Connections(limits, cut=self.connection_cut)
         self._open = True
         self._connections: list[asyncio.StreamWriter] = []
         self.metrics = metrics.Metrics(version="1.2.3", sqlite_version="3.40.1", destinations=["slack-ops"])
@@ -56,6 +64,10 @@ class Served:
     def answered(self, answer: receive.Answered) -> None:
         self.answers.append(answer)
         self.metrics.answered(answer)
+
+    def connection_cut(self, reason: connections.Cut) -> None:
+        self.cuts.append(reason)
+        self.metrics.connection_cut(reason)
 
     async def close_store(self) -> None:
         """From now on the store takes nothing and tells nothing."""
@@ -131,14 +143,22 @@ async def serve(
     max_body_bytes: int = server.MAX_BODY_BYTES,
     runbooks: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    limits: connections.Limits | None = None,
 ) -> AsyncIterator[Served]:
     """Serve on a free port, over an SQLite store in this directory."""
     store = await sqlite.open_store(state_dir)
-    served = Served(store, access or auth.Access(), runbooks or {})
+    served = Served(store, access or auth.Access(), runbooks or {}, limits or connections.limits())
     runner = server.runner(served.application(max_body_bytes), answer_seconds=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        await connections.Site(
+            runner,
+            "127.0.0.1",
+            0,
+            connections=served.connections,
+            speaker=server.Speaker,
+            ssl_context=tls,
+        ).start()
         served.scheme = "https" if tls else "http"
         served.port = runner.addresses[0][1]
         yield served

@@ -55,6 +55,24 @@ class Dead(Attempt):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Summarised:
+    """One message told a destination of many incidents, instead of a message each."""
+
+    destination: str
+    incidents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryFailed:
+    """Such a message could not be told. All of it stays due."""
+
+    destination: str
+    incidents: int
+    error: str
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSuspended:
     """The destination is broken (wrong credentials, no such channel): only probes go there."""
 
@@ -77,6 +95,16 @@ class StoreTrouble:
     error: str
 
 
-Event = Sent | Retried | Refused | Dead | LaneSuspended | LaneRecovered | StoreTrouble
+Event = (
+    Sent
+    | Retried
+    | Refused
+    | Dead
+    | Summarised
+    | SummaryFailed
+    | LaneSuspended
+    | LaneRecovered
+    | StoreTrouble
+)
 
 Listener = Callable[[Event], None]

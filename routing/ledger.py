@@ -45,6 +45,10 @@ class Ledger(Protocol):
         """The newest state of each of these incidents; unknown ids are left out."""
         ...
 
+    async def priorities(self, incident_ids: Collection[str]) -> Mapping[str, model.Priority]:
+        """The priority of each of these incidents; unknown ids are left out."""
+        ...
+
     async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
         """Note that these destinations should be told of the incident, from this episode on.
 

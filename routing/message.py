@@ -117,6 +117,13 @@ def bare(incident: model.Incident, step: model.Step) -> Message:
     )
 
 
+def headline(incident: model.Incident, step: model.Step) -> tuple[str, str]:
+    """The title that `compose` gives a step, and the summary of its first alert ("" where there is none)."""
+    shown = _shown_alerts(incident, step)
+    first = shown[0].annotations.get("summary", "") if shown else ""
+    return _title(incident, step, shown), wording.short(first, _TITLE_CHARACTERS)
+
+
 def common(alerts: tuple[model.Alert, ...], name: str) -> str:
     """The value of a label that all of these alerts share; "" where they do not."""
     values = {alert.labels.get(name, "") for alert in alerts}

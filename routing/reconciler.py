@@ -10,10 +10,22 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from routing import announcing, deciding, desire, events, lane, ledger, model, telling
+from routing import (
+    agenda,
+    announcing,
+    budget,
+    deciding,
+    desire,
+    events,
+    lane,
+    ledger,
+    model,
+    summarising,
+    telling,
+)
 from routing import patience as patience_
+from routing.destinations import contract
 
-_LOOK_AT_ONCE = 64
 _RESCAN = timedelta(seconds=5)
 _RESCAN_OVERLAP = timedelta(seconds=60)
 
@@ -36,12 +48,15 @@ class Reconciler:
         compose: telling.Compose,
         emit: events.Listener,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        budgets: budget.Budgets | None = None,
+        external_url: str = "",
     ) -> None:
         self._ledger = ledger
         self._targets = targets
         self._clock = clock
-        self.lanes = {name: lane.Lane(name) for name in targets}
-        self._dirty: dict[str, None] = {}
+        shared = budgets or budget.Budgets()
+        self.lanes = {name: _lane(name, target.destination, shared) for name, target in targets.items()}
+        self._agenda = agenda.Agenda(ledger)
         self._woken = asyncio.Event()
         self._patience = patience_.Patience(emit)
         self._stopping = self._patience.stopping
@@ -61,9 +76,21 @@ class Reconciler:
             clock=clock,
         )
 
+        self._summariser = summarising.Summariser(
+            ledger=ledger,
+            decisions=self._decisions,
+            targets=targets,
+            lanes=self.lanes,
+            announcer=self._announcer,
+            patience=self._patience,
+            emit=emit,
+            clock=clock,
+            external_url=external_url,
+        )
+
     def wake(self, incident_ids: Iterable[str]) -> None:
         """Say that these incidents changed. Never blocks; what is missed here is found in the store."""
-        self._dirty.update(dict.fromkeys(incident_ids))
+        self._agenda.add(incident_ids)
         self._woken.set()
 
     def stop(self) -> None:
@@ -94,10 +121,12 @@ class Reconciler:
                     await self._announcer.recall()
                     await self._ledger.wake_open(now)  # the routes may be other ones than before
                 if scanned is None or now >= scan_at:
-                    self.wake(await self._ledger.due(scanned and scanned - _RESCAN_OVERLAP, now))
+                    due = await self._ledger.due(scanned and scanned - _RESCAN_OVERLAP, now)
+                    # What waits in a lane is planned again before it is told, and looked at after that.
+                    self.wake(one for one in due if not any(one in each for each in self.lanes.values()))
                     scanned = now
                     scan_at = now + _RESCAN
-                while (batch := self._take_dirty()) and not self._stopping.is_set():
+                while not self._stopping.is_set() and (batch := await self._agenda.take()):
                     await self._look(batch)
                 next_due = await self._ledger.next_due(now)
             except ledger.Unavailable as trouble:
@@ -110,27 +139,24 @@ class Reconciler:
     async def _until_woken(self, wait_seconds: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, wait_seconds)):
-                while not self._dirty and not self._stopping.is_set():
+                while not len(self._agenda) and not self._stopping.is_set():
                     self._woken.clear()
                     await self._woken.wait()
         except TimeoutError:
             return
 
-    def _take_dirty(self) -> Collection[str]:
-        batch = list(self._dirty)[:_LOOK_AT_ONCE]
-        for incident_id in batch:
-            del self._dirty[incident_id]
-        return batch
-
     async def _look(self, incident_ids: Collection[str]) -> None:
+        """Look at all of them together, so that what they note shares a commit."""
         situations = await self._ledger.situations(incident_ids)
-        for situation in sorted(situations.values(), key=_urgency_of_incident):
-            try:
-                await self._look_at(situation)
-            except ledger.Unavailable:
-                raise
-            except Exception:
-                _logger.exception(_DEFECT, extra={"incident": situation.incident.id})
+        in_order = sorted(situations.values(), key=_urgency_of_incident)
+        outcomes = await asyncio.gather(*map(self._look_at, in_order), return_exceptions=True)
+        for situation, outcome in zip(in_order, outcomes, strict=True):
+            if isinstance(outcome, ledger.Unavailable):
+                raise outcome
+            if isinstance(outcome, Exception):
+                _logger.error(_DEFECT, extra={"incident": situation.incident.id}, exc_info=outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
 
     async def _look_at(self, situation: model.Situation) -> None:
         incident, now = situation.incident, self._clock()
@@ -156,17 +182,31 @@ class Reconciler:
 
     async def _work_forever(self, name: str, *, p1_only: bool) -> None:
         queue = self.lanes[name]
-        while (incident_id := await queue.take(p1_only=p1_only)) is not None:
+        while (turn := await queue.take(p1_only=p1_only)) is not None:
+            incident_ids = turn.incident_ids if isinstance(turn, lane.Backlog) else (turn,)
             try:
-                await self._teller.tell(name, incident_id)
-                self.wake([incident_id])
+                if isinstance(turn, lane.Backlog):
+                    await self._summariser.tell(name, turn.incident_ids)
+                else:
+                    await self._teller.tell(name, turn)
+                self.wake(incident_ids)
             except ledger.Unavailable as trouble:
                 await self._patience.after(trouble)
-                self.wake([incident_id])
+                self.wake(incident_ids)
             except Exception:
-                _logger.exception(_DEFECT, extra={"incident": incident_id})
+                _logger.exception(_DEFECT, extra={"incident": incident_ids[0]})
             finally:
-                queue.release(incident_id)
+                if isinstance(turn, lane.Backlog):
+                    queue.release_backlog()
+                else:
+                    queue.release(turn)
+
+
+def _lane(name: str, destination: contract.Destination, budgets: budget.Budgets) -> lane.Lane:
+    spending = None
+    if isinstance(destination, contract.Limited):
+        spending = budgets.of(destination.far_end, now=asyncio.get_running_loop().time())
+    return lane.Lane(name, spending=spending, summarises=isinstance(destination, contract.Summarising))
 
 
 def _urgency_of_incident(situation: model.Situation) -> lane.Urgency:

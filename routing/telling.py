@@ -58,6 +58,7 @@ class Teller:
         delivery = situation.deliveries.get(name)
         if delivery is None or delivery.intent != step.shows:
             await self._ledger.intend(incident_id, name, step.shows, self._clock())
+        was_uncertain = delivery is not None and delivery.intent is not None
         attempt = {
             "incident_id": incident_id,
             "destination": name,
@@ -70,11 +71,15 @@ class Teller:
         except contract.Refused as refusal:
             await self._bury(attempt, step, str(refusal))
         except contract.Passing as fault:
-            pause = self._lanes[name].failed(fault.retry_after_seconds)
-            await self._fail(attempt, fault, pause)
+            pause = self._lanes[name].failed(
+                fault.retry_after_seconds,
+                urgent=step.shows.priority is model.Priority.P1,
+                too_many=fault.too_many,
+            )
+            await self._fail(attempt, fault, pause, was_uncertain=was_uncertain)
         except contract.Broken as fault:
             pause = self._lanes[name].failed(None)
-            await self._fail(attempt, fault, pause)
+            await self._fail(attempt, fault, pause, was_uncertain=was_uncertain)
             await self._announcer.suspend(name, str(fault))
         else:
             await self._settle(attempt, situation, step)
@@ -94,6 +99,8 @@ class Teller:
     async def _once(
         self, name: str, situation: model.Situation, step: model.Step, *, plain: bool, bare: bool = False
     ) -> None:
+        if not await self._lanes[name].admit(step.shows.priority):
+            raise contract.Passing("the far end takes no more at the moment")
         try:
             told = message.bare(situation.incident, step) if bare else self._compose(situation, step)
             async with asyncio.timeout(SEND_DEADLINE_SECONDS):
@@ -126,14 +133,25 @@ class Teller:
                 possibly_repeated=delivery is not None and delivery.intent is not None,
             )
         )
+        if step.act is model.Act.CLOSE:
+            self._lanes[name].told_closed(incident.id)
         if self._lanes[name].succeeded() or self._lanes[name].suspended:
             await self._announcer.recover(name)
 
-    async def _fail(self, attempt: Mapping[str, Any], fault: contract.Failure, pause_seconds: float) -> None:
+    async def _fail(
+        self,
+        attempt: Mapping[str, Any],
+        fault: contract.Failure,
+        pause_seconds: float,
+        *,
+        was_uncertain: bool,
+    ) -> None:
         self._emit(events.Retried(**attempt, error=str(fault), pause_seconds=pause_seconds))
         incident_id, name = attempt["incident_id"], attempt["destination"]
+        # That this try showed nothing does not say that an earlier one, whose outcome is not known, showed nothing.
+        outcome_known = fault.outcome_known and not was_uncertain
         await self._patience.until_recorded(
-            lambda: self._ledger.fail(incident_id, name, str(fault), outcome_known=fault.outcome_known)
+            lambda: self._ledger.fail(incident_id, name, str(fault), outcome_known=outcome_known)
         )
 
     async def _bury(self, attempt: Mapping[str, Any], step: model.Step, error: str) -> None:

@@ -221,7 +221,13 @@ class _Service:
             runbooks=self._runbooks,
             surroundings=self._in_force().surroundings,
             lanes={
-                name: pages.Lane(waiting=len(lane), failing=lane.failing, suspended=lane.suspended)
+                name: pages.Lane(
+                    waiting=len(lane),
+                    failing=lane.failing,
+                    suspended=lane.suspended,
+                    paused_seconds=lane.paused_seconds,
+                    behind=lane.behind,
+                )
                 for name, lane in self._delivering.lanes().items()
             },
             expected=self._in_force().sources,
@@ -309,6 +315,7 @@ class _Service:
         while True:
             self._metrics.connections_open(len(self._connections))
             for name, lane in self._delivering.lanes().items():
+                self._metrics.waiting(name, lane.waiting(), lane.budget_waits)
                 for priority in model.Priority:
                     oldest = lane.oldest(priority)
                     age_seconds = (_now() - oldest).total_seconds() if oldest else 0.0

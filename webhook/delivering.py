@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from routing import deciding, desire, events, lane, message, model, reconciler, tree, wording
+from routing import budget, deciding, desire, events, lane, message, model, reconciler, tree, wording
 from routing.destinations import contract, log, pagerduty, slack
 from webhook import config
 from webhook.store import contract as store_contract
@@ -66,6 +66,7 @@ class Delivering:
         self._emit = emit
         self._dry_run = dry_run
         self._clock = clock
+        self._budgets = budget.Budgets()
         self._current: reconciler.Reconciler | None = None
         self._destinations: Mapping[str, contract.Destination] = {}
         self._names: frozenset[str] = frozenset()
@@ -121,6 +122,8 @@ class Delivering:
                 ),
                 emit=self._emit,
                 clock=self._clock,
+                budgets=self._budgets,
+                external_url=settings.surroundings.external_url,
             ),
             built,
         )

@@ -167,7 +167,8 @@ class Narrator:
     def _weigh(self, event: events.Event) -> tuple[int, str]:
         level, message = _TOLD[type(event)]
         match event:
-            case events.Retried(destination=destination, error=error):
+            case events.Retried() | events.SummaryFailed():
+                destination, error = event.destination, event.error
                 met = self._failures.setdefault(destination, novelty.Novelty())
                 level = level if met.is_new(error) else logging.DEBUG
             case events.LaneRecovered(destination=destination):
@@ -189,6 +190,8 @@ _TOLD: Mapping[type[events.Event], tuple[int, str]] = {
     events.Retried: (logging.WARNING, "could not tell, trying again"),
     events.Refused: (logging.WARNING, "refused, trying again in the plain form"),
     events.Dead: (logging.ERROR, "refused for good: a dead letter"),
+    events.Summarised: (logging.INFO, "told many incidents in one message"),
+    events.SummaryFailed: (logging.WARNING, "could not tell many incidents in one message, trying again"),
     events.LaneSuspended: (logging.ERROR, "the destination is broken, only probes go there"),
     events.LaneRecovered: (logging.INFO, "the destination works again"),
     events.StoreTrouble: (logging.ERROR, "the store cannot be used, trying again"),

@@ -6,7 +6,7 @@ No label grows with incidents: destinations come from the configuration, the res
 import asyncio
 import http
 import platform
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import prometheus_client
@@ -81,6 +81,15 @@ class Metrics:
             "destination",
             "priority",
         )
+        self._waiting = gauge(
+            "lane_waiting", "Incidents of which a destination is still to be told.", "destination", "priority"
+        )
+        self._summarised = counter(
+            "summarised", "Incidents told in a summary instead of a message of their own.", "destination"
+        )
+        self._budget_waits = counter(
+            "budget_waits", "Messages that waited so that the far end's rate limit is kept.", "destination"
+        )
         self._dead_letters = counter(
             "dead_letters", "Messages that a destination refused for good.", "destination", "priority"
         )
@@ -117,6 +126,7 @@ class Metrics:
         for outcome in heartbeat.Outcome:
             self._heartbeats.labels(outcome)
         self._lane_states: dict[str, str] = {}
+        self._budget_waits_seen: dict[str, int] = {}
         self.know(destinations)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> prometheus_client.Counter:
@@ -138,10 +148,13 @@ class Metrics:
             for outcome in OUTCOMES:
                 self._deliveries.labels(destination, outcome)
             self._repeats.labels(destination)
+            self._summarised.labels(destination)
+            self._budget_waits.labels(destination)
             for priority in model.Priority:
                 self._since_change.labels(destination, priority.name)
                 self._since_start.labels(destination, priority.name)
                 self._undelivered.labels(destination, priority.name)
+                self._waiting.labels(destination, priority.name)
                 self._dead_letters.labels(destination, priority.name)
             self._lane_is(destination, self._lane_states.get(destination, "working"))
 
@@ -150,7 +163,11 @@ class Metrics:
         match event:
             case events.Sent():
                 self._sent(event)
-            case events.Retried(destination=destination):
+            case events.Summarised(destination=destination, incidents=incidents):
+                self._deliveries.labels(destination, "sent").inc()
+                self._summarised.labels(destination).inc(incidents)
+                self._lane_is(destination, "working")
+            case events.Retried(destination=destination) | events.SummaryFailed(destination=destination):
                 self._deliveries.labels(destination, "retried").inc()
                 if self._lane_states.get(destination) != "suspended":
                     self._lane_is(destination, "pausing")
@@ -209,6 +226,15 @@ class Metrics:
     def undelivered(self, destination: str, priority: model.Priority, oldest_seconds: float) -> None:
         """How long the oldest change of this priority has been waiting that this destination was not yet told."""
         self._undelivered.labels(destination, priority.name).set(oldest_seconds)
+
+    def waiting(self, destination: str, counts: Mapping[model.Priority, int], budget_waits: int) -> None:
+        """How many incidents wait, and how many messages of this lane have waited for the budget so far."""
+        for priority, count in counts.items():
+            self._waiting.labels(destination, priority.name).set(count)
+        # A new configuration has new lanes, which begin to count at 0.
+        grown = budget_waits - self._budget_waits_seen.get(destination, 0)
+        self._budget_waits.labels(destination).inc(grown if grown >= 0 else budget_waits)
+        self._budget_waits_seen[destination] = budget_waits
 
     def handler(self, *, store: contract.Store, readiness: health.Readiness) -> Handler:
         """Answers `GET /metrics`, in the format that is asked for; figures of the store are read at each request."""

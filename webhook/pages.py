@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import jinja2
@@ -35,11 +35,19 @@ _POLICY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A destination's health."""
+    """A destination's health.
+
+    Attributes:
+        waiting: how many incidents are still to be told there.
+        paused_seconds: until when nothing goes there, as seconds from now; 0 when it may.
+        behind: whether a summary is to replace what waits of P2 and P3.
+    """
 
     waiting: int
     failing: bool
     suspended: bool
+    paused_seconds: float = 0.0
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +146,12 @@ class _Pages:
         is_open = await self._store.open_incidents(_MOST_OPEN)
         closed = await self._store.recent_incidents(_MOST_CLOSED)
         counts = await self._store.counts()
+        now = self._clock()
         judged = sources.judge(
             view.expected,
             await self._store.sources(),
             since=view.listening_since or _LONG_AGO,
-            now=self._clock(),
+            now=now,
         )
         return await asyncio.to_thread(
             lambda: self._render(
@@ -152,6 +161,7 @@ class _Pages:
                 counts={tier.name: count for tier, count in sorted(counts.open_incidents.items()) if count},
                 sources=judged,
                 lanes=view.lanes,
+                paused_until=lambda lane: now + timedelta(seconds=lane.paused_seconds),
             )
         )
 

@@ -11,6 +11,7 @@ PASSING = frozenset({408, 409, 421, 425, 429})
 REFUSED = frozenset({400, 411, 413, 414, 415, 422, 431})
 """They speak of the event. Any other 4xx, and a redirect, speaks of the address or of our credentials."""
 
+_TOO_MANY = 429
 _SURELY_NOT_TAKEN = frozenset({*PASSING, 503})
 """A 500, or a gateway's 502 or 504, may come after the message was taken."""
 
@@ -33,6 +34,7 @@ def failure(status: int, text: str, *, retry_after: str = "") -> contract.Failur
             text,
             outcome_known=status in _SURELY_NOT_TAKEN,
             retry_after_seconds=retry_after_seconds(retry_after),
+            too_many=status == _TOO_MANY,
         )
     if status in REFUSED:
         return contract.Refused(text)

@@ -6,10 +6,14 @@ Failure
 └── Refused   it will never take this event: 400, invalid blocks, too long
 """
 
+import hashlib
+import secrets
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from routing import message
+from routing import budget, message, summary
+
+_IDENTITY_KEY = secrets.token_bytes(32)
 
 
 class Failure(Exception):
@@ -31,13 +35,20 @@ class Passing(Failure):
     Attributes:
         retry_after_seconds: the far end's own word (Retry-After), to be obeyed for all that shares the
             limit; None where it said nothing.
+        too_many: whether the far end says that too much arrives, which is about all that shares the limit.
     """
 
     def __init__(
-        self, text: str, *, outcome_known: bool = True, retry_after_seconds: float | None = None
+        self,
+        text: str,
+        *,
+        outcome_known: bool = True,
+        retry_after_seconds: float | None = None,
+        too_many: bool = False,
     ) -> None:
         super().__init__(text, outcome_known=outcome_known)
         self.retry_after_seconds = retry_after_seconds
+        self.too_many = too_many
 
 
 class Broken(Failure):
@@ -81,3 +92,31 @@ class Destination(Protocol):
     async def close(self) -> None:
         """Free its connections and threads."""
         ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A destination whose far end takes only so much."""
+
+    @property
+    def far_end(self) -> budget.FarEnd:
+        """What its budget belongs to."""
+        ...
+
+
+@runtime_checkable
+class Summarising(Protocol):
+    """A destination that a backlog may be told to in one message. A pager is none."""
+
+    async def summarise(self, told: summary.Summary, *, plain: bool) -> None:
+        """Show it, as `Destination.send` does.
+
+        Raises:
+            Failure: one of its three classes.
+        """
+        ...
+
+
+def identity(secret: str) -> str:
+    """What tells far ends apart without telling their secret; means nothing in another process."""
+    return hashlib.blake2b(secret.encode(), key=_IDENTITY_KEY, digest_size=16).hexdigest()

@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from routing import message, model, wording
+from routing import budget, message, model, wording
 from routing.destinations import answers, contract, pagerduty_client
 
 SUMMARY_CHARACTERS = 1_024
 EVENT_BYTES = 512_000
 """PagerDuty says 512 KB; this is the smaller reading of it."""
+
+LIMIT = budget.Limit(burst=57, per_second=1, reserved=20, at_start=1)
+"""About 120 events a minute for a key, sliding. At most 117 in any 60 s, and one more over a restart."""
 
 _ACCEPTED = 202
 _BAD_EVENT = 400
@@ -41,6 +44,7 @@ class PagerDuty:
     traits = contract.Traits(shows_partial_resolves=False, reassert_seconds=1800)
 
     def __init__(self, *, name: str, routing_key: str, events_url: str) -> None:
+        self.far_end = budget.FarEnd(identity=contract.identity(f"{events_url} {routing_key}"), limit=LIMIT)
         self._routing_key = routing_key
         self._client = pagerduty_client.Client(name=name, routing_key=routing_key, events_url=events_url)
 

@@ -14,12 +14,15 @@ from typing import Any
 import aiohttp
 from slack_sdk.webhook import async_client
 
-from routing import message, model, wording
+from routing import budget, message, model, summary, wording
 from routing.destinations import answers, contract
 
 SECTION_CHARACTERS = 3_000
 HEADER_CHARACTERS = 150
 ALL_BLOCKS_CHARACTERS = 12_000
+
+LIMIT = budget.Limit(burst=1.05, per_second=1 / 1.1, reserved=0.05, at_start=0)
+"""One message a second for a channel, and a little less, because the way there is not always as long."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=4.8, connect=2.0, sock_connect=2.0, sock_read=4.0)
 _ANSWER_BYTES = 64 * 1024
@@ -110,6 +113,7 @@ class Slack:
     traits = contract.Traits(shows_partial_resolves=True, reassert_seconds=None)
 
     def __init__(self, *, name: str, webhook_url: str, channel: str) -> None:
+        self.far_end = budget.FarEnd(identity=contract.identity(webhook_url), limit=LIMIT)
         self._name = name
         self._channel = channel
         self._webhook_url = webhook_url
@@ -117,9 +121,16 @@ class Slack:
 
     async def send(self, told: message.Message, *, plain: bool) -> None:
         """Post one message, once."""
-        body = {"text": headline(told)} if plain else render(told)
+        await self._post({"text": headline(told)} if plain else render(told))
+
+    async def summarise(self, told: summary.Summary, *, plain: bool) -> None:
+        """Post one message about many incidents, once."""
+        title = escaped(told.title, _HEADLINE_CHARACTERS)
+        await self._post({"text": title} if plain else render_summary(told))
+
+    async def _post(self, body: Mapping[str, Any]) -> None:
         try:
-            response = await self._client().send_dict(body)
+            response = await self._client().send_dict(dict(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise faulted(error) from None
         failure = judge(
@@ -270,6 +281,33 @@ def render(told: message.Message) -> dict[str, Any]:
             }
         ],
     }
+
+
+def render_summary(told: summary.Summary) -> dict[str, Any]:
+    """The body of the request for a summary. Within every limit, whatever the alerts hold."""
+    sections = [
+        "\n".join(_told(fact, _SUMMARY_CHARACTERS) for fact in told.facts),
+        *(_summary_line(line) for line in told.worst),
+        f"<{escaped(told.page, _LINKS_CHARACTERS)}|All of it is on the page>" if told.page else "",
+    ]
+    title = escaped(told.title, HEADER_CHARACTERS)
+    return {
+        "text": escaped(told.title, _HEADLINE_CHARACTERS),
+        "blocks": [{"type": "header", "text": {"type": "plain_text", "text": title}}],
+        "attachments": [
+            {
+                "color": _COLOURS[told.priority] if told.open else _GREEN,
+                "blocks": [_section(text) for text in sections if text],
+            }
+        ],
+    }
+
+
+def _summary_line(line: summary.Line) -> str:
+    title = _told(line.title, _SUMMARY_CHARACTERS)
+    link = escaped(line.page, _LINKS_CHARACTERS)
+    named = f"<{link}|{title}>" if 0 < len(link) < _LINKS_CHARACTERS - 2 * _SUMMARY_CHARACTERS else title
+    return f"*{named}*\n{_told(line.text, _SUMMARY_CHARACTERS)}" if line.text else f"*{named}*"
 
 
 def _section(text: str) -> dict[str, Any]:

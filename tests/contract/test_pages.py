@@ -158,6 +158,18 @@ class TestOverview:
         assert "pagerduty working 0 incidents waiting" in words
         assert "slack-info failing 2 incidents waiting" in words
         assert "slack-ops broken 1 incident waiting" in words
+        assert "paused" not in words
+
+    async def test_shows_a_pause_and_a_summary_to_come(self, service: served.Served) -> None:
+        service.lanes = {
+            "slack-ops": pages.Lane(
+                waiting=37, failing=False, suspended=False, paused_seconds=30, behind=True
+            )
+        }
+        _, page, _ = await service.get("/")
+        words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+        until = f"{served.NOW + timedelta(seconds=30):%H:%M:%S} UTC"
+        assert f"37 incidents waiting, to be told in one summary, paused until {until}" in words
 
 
 class TestToldWhat:

@@ -212,6 +212,17 @@ async def test_after_an_unknown_outcome_the_state_is_told_again_and_said_to_be_a
     ) == 1
 
 
+async def test_a_try_that_surely_failed_does_not_make_an_earlier_one_certain(rig: Rig) -> None:
+    faults = [
+        contract.Passing("HTTP 503", retry_after_seconds=0.01),
+        contract.Passing("no answer", outcome_known=False, retry_after_seconds=0.01),
+    ]
+    rig.places["channel"].behaviour = lambda _told, _plain: faults.pop() if faults else None
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert await rig.places["channel"].until(1) == ["ServiceDown open: outcome_unknown"]
+
+
 async def test_a_process_that_died_while_sending_tells_the_state_again(rig: Rig) -> None:
     del rig.places["channel"]
     rig.route = lambda _: ("pager",)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from routing import lane, model
+from routing import budget, lane, model, summary
+from tests.unit import told
 from tests.unit.build import at
 
 P1, P2, P3 = model.Priority.P1, model.Priority.P2, model.Priority.P3
@@ -15,7 +16,7 @@ def queue() -> lane.Lane:
     return lane.Lane("slack-ops")
 
 
-async def taken(queue: lane.Lane, *, p1_only: bool = False) -> str | None:
+async def taken(queue: lane.Lane, *, p1_only: bool = False) -> str | lane.Backlog | None:
     """Whom the lane hands out, None when nobody may go within a moment."""
     try:
         async with asyncio.timeout(0.01):
@@ -145,3 +146,189 @@ async def test_an_incident_that_becomes_urgent_while_it_is_told_waits_as_such(qu
     await taken(queue)
     queue.put("incident", (P1, at(5)))
     assert queue.oldest(P1) == at(5)
+
+
+# Budgets.
+
+SLOW = budget.Limit(burst=1, per_second=50, reserved=0, at_start=1)
+NEVER = budget.Limit(burst=2, per_second=1e-9, reserved=1, at_start=2)
+
+
+def limited(limit: budget.Limit, *, summarises: bool = False) -> lane.Lane:
+    spending = budget.Budget(limit, now=asyncio.get_running_loop().time())
+    return lane.Lane("slack-ops", spending=spending, summarises=summarises)
+
+
+async def test_nobody_is_handed_out_before_the_budget_allows_it() -> None:
+    queue = limited(NEVER)
+    queue.put("warning", (P2, at(0)))
+    assert await taken(queue) == "warning"
+    assert await queue.admit(P2)
+    queue.put("another warning", (P2, at(1)))
+    assert await taken(queue) is None
+
+
+async def test_what_is_reserved_lets_a_p1_go_when_the_rest_is_spent() -> None:
+    queue = limited(NEVER)
+    assert await queue.admit(P2)
+    queue.put("warning", (P2, at(0)))
+    queue.put("critical", (P1, at(1)))
+    assert await taken(queue) == "critical"
+    assert await queue.admit(P1)
+    assert await taken(queue) is None
+
+
+async def test_a_lane_goes_on_by_itself_when_the_budget_has_come_back() -> None:
+    queue = limited(SLOW)
+    assert await queue.admit(P2)
+    queue.put("warning", (P2, at(0)))
+    async with asyncio.timeout(5):
+        assert await queue.take(p1_only=False) == "warning"
+        assert await queue.admit(P2)
+    assert queue.budget_waits == 1
+
+
+async def test_lanes_that_lead_to_the_same_far_end_share_its_budget_and_its_pause() -> None:
+    spending = budget.Budget(NEVER, now=asyncio.get_running_loop().time())
+    ops, info = lane.Lane("ops", spending=spending), lane.Lane("info", spending=spending)
+    info.put("info", (P3, at(0)))
+    assert await ops.admit(P2)
+    assert await taken(info) is None
+    info.put("critical", (P1, at(0)))
+    ops.failed(retry_after_seconds=60)
+    assert await taken(info) is None
+    assert info.paused_seconds > 50
+
+
+async def test_a_success_elsewhere_does_not_end_the_far_ends_own_pause() -> None:
+    queue = limited(NEVER)
+    queue.failed(retry_after_seconds=60)
+    queue.succeeded()
+    queue.put("critical", (P1, at(0)))
+    assert await taken(queue) is None
+
+
+async def test_too_many_without_a_word_on_when_pauses_what_shares_the_budget() -> None:
+    spending = budget.Budget(NEVER, now=asyncio.get_running_loop().time())
+    ops, info = lane.Lane("ops", spending=spending), lane.Lane("info", spending=spending)
+    for _ in range(20):
+        ops.failed(None)
+    assert info.paused_seconds == 0
+    ops.failed(None, too_many=True)
+    assert info.paused_seconds > 0
+
+
+async def test_nothing_is_admitted_while_the_far_end_wants_a_long_pause() -> None:
+    queue = limited(NEVER)
+    queue.failed(retry_after_seconds=600)
+    assert not await queue.admit(P1)
+
+
+async def test_what_failed_with_a_p3_does_not_keep_a_p1_waiting(queue: lane.Lane) -> None:
+    queue.put("info", (P3, at(0)))
+    assert await taken(queue) == "info"
+    for _ in range(20):
+        queue.failed(None, urgent=False)
+    queue.release("info")
+    queue.put("another info", (P3, at(0)))
+    queue.put("critical", (P1, at(1)))
+    assert await taken(queue) == "critical"
+    queue.put("another critical", (P1, at(1)))
+    assert await taken(queue, p1_only=True) is None, "one at a time until one gets through"
+
+
+# Backlogs.
+
+
+async def test_a_lane_that_is_behind_hands_out_p2_and_p3_together_and_p1_before_them() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    for number in range(4):
+        queue.put(f"info {number}", (P3, at(number)))
+        queue.put(f"warning {number}", (P2, at(number)))
+    queue.put("critical", (P1, at(99)))
+    assert await taken(queue) == "critical"
+    expected = [f"warning {number}" for number in range(4)] + [f"info {number}" for number in range(4)]
+    backlog = await taken(queue)
+    assert isinstance(backlog, lane.Backlog)
+    assert list(backlog.incident_ids) == expected
+    assert len(queue) == 9
+    queue.release("critical")
+    queue.release_backlog()
+    assert len(queue) == 0
+
+
+async def test_five_that_wait_are_told_one_by_one_and_a_sixth_makes_a_backlog() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    for number in range(5):
+        queue.put(str(number), (P2, at(number)))
+    assert not queue.behind
+    assert await taken(queue) == "0"
+    queue.put("5", (P2, at(5)))
+    queue.put("6", (P2, at(6)))
+    assert queue.behind
+    assert await taken(queue) == lane.Backlog(("1", "2", "3", "4", "5", "6"))
+
+
+async def test_a_pager_never_hands_out_a_backlog(queue: lane.Lane) -> None:
+    for number in range(20):
+        queue.put(str(number), (P2, at(number)))
+    assert await taken(queue) == "0"
+
+
+async def test_the_next_summary_waits_for_its_pace_and_a_p1_does_not() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    queue.summarised([])
+    for number in range(6):
+        queue.put(str(number), (P2, at(number)))
+    assert await taken(queue) is None
+    queue.put("critical", (P1, at(9)))
+    assert await taken(queue) == "critical"
+
+
+async def test_what_changes_while_its_summary_is_sent_comes_again_after_it() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    for number in range(6):
+        queue.put(str(number), (P2, at(number)))
+    backlog = await taken(queue)
+    assert isinstance(backlog, lane.Backlog)
+    queue.put("3", (P2, at(10)))
+    assert await taken(queue) is None
+    queue.release_backlog()
+    assert await taken(queue) == "3"
+
+
+async def test_a_p1_that_is_being_told_is_in_no_backlog() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    queue.put("critical", (P1, at(0)))
+    assert await taken(queue, p1_only=True) == "critical"
+    for number in range(6):
+        queue.put(str(number), (P2, at(number)))
+    assert await taken(queue) == lane.Backlog(("0", "1", "2", "3", "4", "5"))
+
+
+async def test_a_lane_tells_how_many_wait_of_each_priority(queue: lane.Lane) -> None:
+    queue.put("critical", (P1, at(0)))
+    queue.put("info", (P3, at(0)))
+    await taken(queue)
+    assert queue.waiting() == {P1: 1, P2: 0, P3: 1}
+
+
+async def test_what_left_its_backlog_early_is_not_given_back_with_it() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    for number in range(6):
+        queue.put(str(number), (P2, at(number)))
+    await taken(queue)
+    queue.release("3")
+    queue.put("3", (P1, at(3)))
+    assert await taken(queue, p1_only=True) == "3"
+    queue.release_backlog()
+    assert queue.waiting() == {P1: 1, P2: 0, P3: 0}
+
+
+async def test_an_incident_told_as_closed_by_itself_is_in_no_later_summary() -> None:
+    queue = lane.Lane("slack-ops", summarises=True)
+    about = told.incident(told.down())
+    queue.summarised([summary.line(about, told.step(about), external_url="")])
+    assert list(queue.storm.standing) == [about.id]
+    queue.told_closed(about.id)
+    assert not queue.storm.standing

@@ -216,3 +216,14 @@ async def test_format_is_the_one_asked_for(tmp_path: Path, accept: str, media_ty
     async with served.serve(tmp_path) as service:
         _, _, headers = await service.get("/metrics", headers={"Accept": accept})
     assert headers["Content-Type"].startswith(media_type)
+
+
+def test_a_lane_tells_what_waits_and_what_was_summarised(measured: metrics.Metrics) -> None:
+    measured.waiting("slack-ops", {model.Priority.P1: 0, model.Priority.P2: 7, model.Priority.P3: 0}, 3)
+    measured.waiting("slack-ops", {model.Priority.P2: 8}, 5)
+    measured.waiting("slack-ops", {}, 1)  # a reload: the new lane counts from 0
+    measured.listen(events.Summarised(destination="slack-ops", incidents=40))
+    assert value(measured, "lane_waiting", destination="slack-ops", priority="P2") == 8
+    assert value(measured, "budget_waits_total", destination="slack-ops") == 6
+    assert value(measured, "summarised_total", destination="slack-ops") == 40
+    assert value(measured, "deliveries_total", destination="slack-ops", outcome="sent") == 1

@@ -87,6 +87,10 @@ class _Sqlite:
     async def situations(self, incident_ids: Collection[str]) -> Mapping[str, model.Situation]:
         return await self._readers.read(lambda connection: rows.situations(connection, incident_ids))
 
+    async def priorities(self, incident_ids: Collection[str]) -> Mapping[str, model.Priority]:
+        found = await self._rows("priorities", (rows.to_json(list(incident_ids)),))
+        return {incident_id: model.Priority(priority) for incident_id, priority in found}
+
     async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
         new = [(incident_id, destination, episode) for destination in destinations]
         await self._write(lambda connection: rows.write_all(connection, "expect", new))

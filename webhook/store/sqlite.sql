@@ -5,6 +5,9 @@ SELECT
 FROM incident
 WHERE id IN (SELECT value FROM json_each(?))
 
+-- name: priorities
+SELECT id, priority FROM incident WHERE id IN (SELECT value FROM json_each(?))
+
 -- name: known_alerts
 SELECT
     incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,

@@ -30,9 +30,14 @@ class Announcer:
         """The destination is broken: raise one alarm elsewhere. Everything for it stays pending."""
         if self._lanes[name].suspended:
             return
-        await self._raise(alarms.labels(alarms.BROKEN, name, self._gravity(name)), error)
-        self._lanes[name].suspended = True
+        self._lanes[name].suspended = True  # before the commit: the lane's other worker may be here too
+        try:
+            await self._raise(alarms.labels(alarms.BROKEN, name, self._gravity(name)), error)
+        except ledger.Unavailable:
+            self._lanes[name].suspended = False
+            raise
         self._emit(events.LaneSuspended(destination=name, error=error))
+        self._wake(self._lanes[name].incidents)  # a P1 among them fails over at once
 
     async def recover(self, name: str) -> None:
         """A try succeeded after failures."""

@@ -1,10 +1,10 @@
 """What is due at every destination, for one incident as it is now: the pure decision, on what the store says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from routing import desire, ledger, model, plan
+from routing import desire, failover, ledger, model, plan
 from routing.destinations import contract
 
 
@@ -26,8 +26,32 @@ class Target:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is due for one incident.
+
+    Attributes:
+        due: by destination, of those that are concerned with the incident, or show it.
+        debts: what `Delivery.owed_since` should become, by destination, where it is another.
+        look_again: when the decision may be another one without any news; None where it may not.
+    """
+
+    due: Mapping[str, model.Step | model.Wait | None]
+    debts: Mapping[str, datetime | None]
+    look_again: datetime | None
+
+    @property
+    def steps(self) -> Mapping[str, model.Step]:
+        """The steps that are due now."""
+        return {name: step for name, step in self.due.items() if isinstance(step, model.Step)}
+
+
 class Decisions:
-    """Decides by one configuration."""
+    """Decides by one configuration.
+
+    Args:
+        suspended: names the destinations that are broken now.
+    """
 
     def __init__(
         self,
@@ -35,23 +59,32 @@ class Decisions:
         ledger: ledger.Ledger,
         route: desire.Router,
         targets: Mapping[str, Target],
+        backups: failover.Backups,
+        suspended: Callable[[], Collection[str]],
         clock: Callable[[], datetime],
     ) -> None:
         self._ledger = ledger
         self._route = route
         self._targets = targets
+        self._backups = backups
+        self._suspended = suspended
         self._clock = clock
 
-    async def on(self, situation: model.Situation) -> Mapping[str, model.Step | model.Wait | None]:
-        """What is due at each destination that is concerned with the incident, or shows it."""
-        desired = desire.desire(situation.incident, self._route)
+    async def on(self, situation: model.Situation) -> Decision:
+        """What is due at each destination."""
+        by_route = desire.desire(situation.incident, self._route)
         moved_pending = await self._moved_pending(situation.incident)
         now = self._clock()
-        return {
-            name: plan.plan(name, situation, desired, target.manner, now, moved_pending=moved_pending)
-            for name, target in self._targets.items()
-            if name in desired or name in situation.deliveries
-        }
+        desired = failover.stand_ins(situation, by_route, self._backups, self._suspended(), now)
+        return Decision(
+            due={
+                name: plan.plan(name, situation, desired, target.manner, now, moved_pending=moved_pending)
+                for name, target in self._targets.items()
+                if name in desired or name in situation.deliveries
+            },
+            debts=failover.debts(situation, by_route, self._backups, now),
+            look_again=failover.look_again(situation, by_route, self._backups, now),
+        )
 
     async def _moved_pending(self, incident: model.Incident) -> frozenset[str]:
         """Destinations that should show, and do not yet, an incident to which alerts of this one moved."""

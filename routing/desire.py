@@ -28,6 +28,7 @@ class Desired:
         priority: the highest tier among those that fire, or among all of them once none does.
         ended: why nothing fires; None while something does.
         news: whether all of it is news, whose end nobody needs to hear of.
+        stands_in_for: destinations in whose place it is told here (`routing.failover`).
     """
 
     episode: int
@@ -36,25 +37,39 @@ class Desired:
     priority: model.Priority
     ended: model.Reason | None
     news: bool
+    stands_in_for: frozenset[str] = frozenset()
 
     @property
     def shows(self) -> model.Shown:
         """The same as the state that a receipt would put on record."""
-        return model.Shown(episode=self.episode, firing=self.firing, priority=self.priority)
+        return model.Shown(
+            episode=self.episode,
+            firing=self.firing,
+            priority=self.priority,
+            stands_in_for=self.stands_in_for,
+        )
 
 
 def desire(incident: model.Incident, route: Router) -> Mapping[str, Desired]:
     """By destination, what it should show; destinations that are not concerned are left out."""
     # Alertmanager left alerts out of its message and the rest resolved: what was cut off may still fire.
     all_count = incident.open and not incident.firing
-    is_own = incident.receiver == OWN_RECEIVER
     concerned: dict[str, list[model.Alert]] = {}
     for alert in incident.alerts.values():
         if alert.episode == incident.episode and alert.episode > 0:
             for name in route(alert.labels):
-                if not (is_own and alert.labels.get(ABOUT_DESTINATION) == name):
+                if not _is_about(incident, alert, name):
                     concerned.setdefault(name, []).append(alert)
     return {name: _desired(incident.episode, alerts, all_count) for name, alerts in concerned.items()}
+
+
+def is_about(incident: model.Incident, destination: str) -> bool:
+    """Whether this is an alarm of this service's own about a destination, which is never told there."""
+    return any(_is_about(incident, alert, destination) for alert in incident.alerts.values())
+
+
+def _is_about(incident: model.Incident, alert: model.Alert, destination: str) -> bool:
+    return incident.receiver == OWN_RECEIVER and alert.labels.get(ABOUT_DESTINATION) == destination
 
 
 def _desired(episode: int, alerts: Collection[model.Alert], all_count: bool) -> Desired:

@@ -8,7 +8,7 @@ pause has ended, and then one at a time until one gets through; a P1 waits only 
 import asyncio
 import heapq
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,6 +95,11 @@ class Lane:
         """How many incidents wait or are being told, by priority."""
         tiers = [priority for priority, _ in (*self._waiting.values(), *self._busy.values())]
         return {priority: tiers.count(priority) for priority in model.Priority}
+
+    @property
+    def incidents(self) -> Collection[str]:
+        """The incidents that have something due here."""
+        return {*self._waiting, *self._busy, *self._again}
 
     def oldest(self, priority: model.Priority) -> datetime | None:
         """When the change of this priority was recorded that has waited longest; None when none waits."""

@@ -49,11 +49,17 @@ class Ledger(Protocol):
         """The priority of each of these incidents; unknown ids are left out."""
         ...
 
-    async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
-        """Note that these destinations should be told of the incident, from this episode on.
+    async def expect(
+        self, incident_id: str, destinations: Collection[str], episode: int, now: datetime
+    ) -> None:
+        """Note that these destinations should be told of the incident, from this episode and this instant on.
 
         Keeps what is there: a second call for the same destination changes nothing.
         """
+        ...
+
+    async def owe(self, incident_id: str, since: Mapping[str, datetime | None]) -> None:
+        """Note since when each of these destinations should show what it does not (`Delivery.owed_since`)."""
         ...
 
     async def intend(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
@@ -69,7 +75,7 @@ class Ledger(Protocol):
         *,
         reference: str | None = None,
     ) -> None:
-        """Note the far end's receipt: `shown` becomes this state; intent, dead letter and errors are cleared.
+        """Note the far end's receipt: `shown` becomes this state; intent, dead letter, debt and errors are cleared.
 
         Args:
             incident_id: the incident.

@@ -46,6 +46,32 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """Somebody to call by hand when a page goes astray.
+
+    Attributes:
+        who: a role or a name.
+        reach: how to reach them; "" where routing.yml does not say.
+    """
+
+    who: str
+    reach: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summons:
+    """A call to everybody: another destination has not taken this P1, so people must see to it that it is known.
+
+    Attributes:
+        why: sentences: which destination, for how long, with what error.
+        contacts: whom to call, in this order.
+    """
+
+    why: tuple[str, ...]
+    contacts: tuple[Contact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """All that a destination may show. Text from labels and annotations is untrusted: escape it.
 
@@ -58,6 +84,7 @@ class Message:
         advice: from the runbook, None where there is none.
         notes: facts for people, one sentence each ("fired 7 times while this could not be told",
             "priority label unknown: treated as P2", "12 alerts are not in Alertmanager's message").
+        summons: set where this is told in the place of a destination that has not taken it.
     """
 
     incident: model.Incident
@@ -67,6 +94,7 @@ class Message:
     links: Links
     advice: Advice | None
     notes: tuple[str, ...] = ()
+    summons: Summons | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +113,24 @@ Runbooks = Mapping[str, str]
 
 
 def compose(
-    incident: model.Incident, step: model.Step, *, surroundings: Surroundings, runbooks: Runbooks
+    incident: model.Incident,
+    step: model.Step,
+    *,
+    surroundings: Surroundings,
+    runbooks: Runbooks,
+    elsewhere: tuple[str, ...] = (),
+    escalation: tuple[Contact, ...] = (),
 ) -> Message:
-    """Put together what a destination may show for one step. Pure, and no text in an alert can make it fail."""
+    """Put together what a destination may show for one step. Pure, and no text in an alert can make it fail.
+
+    Args:
+        incident: its newest state.
+        step: what is to be told.
+        surroundings: where links lead.
+        runbooks: Markdown by name.
+        elsewhere: what the step says of other destinations (`routing.failover.sentences`).
+        escalation: whom to call by hand when another destination has not taken it.
+    """
     shown = _shown_alerts(incident, step)
     first = shown[0] if shown else None
     page = _runbook(first, runbooks)
@@ -98,7 +141,8 @@ def compose(
         title=_title(incident, step, shown),
         links=_links(incident, step, first, page, surroundings),
         advice=None if first is None or page is None else _advice(page, runbooks[page], first.labels),
-        notes=(*_news(step, incident), *_caveats(step, incident, shown)),
+        notes=(*(() if step.failed else elsewhere), *_news(step, incident), *_caveats(step, incident, shown)),
+        summons=Summons(why=elsewhere, contacts=escalation) if step.failed else None,
     )
 
 
@@ -114,6 +158,7 @@ def bare(incident: model.Incident, step: model.Step) -> Message:
         notes=(
             "Its alerts could not be rendered, which is a defect of this service: see its page and its log.",
         ),
+        summons=Summons(why=("Another destination has not taken this P1.",)) if step.failed else None,
     )
 
 

@@ -216,6 +216,7 @@ class Shown:
         silenced: those that fire and are silenced.
         inhibited: those of `firing` that are inhibited or muted.
         unconfirmed: those of `firing` whose end was heard and not confirmed in time.
+        stands_in_for: destinations that have not taken this P1 in time, and in whose place it is told here.
     """
 
     episode: int
@@ -224,6 +225,7 @@ class Shown:
     silenced: frozenset[str] = frozenset()
     inhibited: frozenset[str] = frozenset()
     unconfirmed: frozenset[str] = frozenset()
+    stands_in_for: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +244,7 @@ class Delivery:
         reference: what the far end must be told again to find what was shown (a keyed hash of the routing key
             that triggered); "" where nothing is needed.
         dead_at: when `dead` was refused.
+        owed_since: since when it should show what it has no receipt for; None where nothing is owed.
     """
 
     incident_id: str
@@ -255,6 +258,7 @@ class Delivery:
     last_error: str = ""
     reference: str = ""
     dead_at: datetime | None = None
+    owed_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +312,10 @@ class Reason(enum.StrEnum):
     REROUTED = "rerouted"
     UNCERTAIN = "outcome_unknown"
     REASSERTED = "reasserted"
+    FAILED_OVER = "failed_over"
+    """Another destination has not taken a P1 in time; it is told here in its place."""
+    TAKEN_BACK = "taken_after_failover"
+    """The other destination has it now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +327,8 @@ class Step:
         fired_times: how many episodes this step tells of (above 1 after an outage of the destination).
         joined: fingerprints that fire and were not shown before; all of them for OPEN.
         resolved: fingerprints that the destination shows as firing and that no longer do.
+        failed: destinations that this step says have not taken the incident in time.
+        taken: destinations that this step says have it now, after the failover was told here.
     """
 
     act: Act
@@ -327,6 +337,8 @@ class Step:
     fired_times: int = 1
     joined: frozenset[str] = frozenset()
     resolved: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

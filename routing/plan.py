@@ -59,7 +59,7 @@ def plan(
         step = None
     if isinstance(step, model.Step) and delivery and delivery.dead == step.shows:
         return None
-    return step
+    return _with_failover(step, delivery) if isinstance(step, model.Step) else step
 
 
 def _after_open(
@@ -107,8 +107,9 @@ def _no_longer_routed(
 ) -> model.Step | None:
     if not situation.incident.open:
         return _close(told, model.Reason.RESOLVED)
-    waits = any(not shows_open(situation, name, other) for name, other in desired.items())
-    return None if waits else _close(told, model.Reason.REROUTED)
+    if any(not shows_open(situation, name, other) for name, other in desired.items()):
+        return None
+    return _close(told, model.Reason.TAKEN_BACK if told.stands_in_for else model.Reason.REROUTED)
 
 
 def _while_open(
@@ -121,12 +122,16 @@ def _while_open(
     joined = want.firing - told.firing
     resolved = told.firing - want.firing
     reason: model.Reason | None = None
-    if joined:
+    if want.stands_in_for - told.stands_in_for:
+        reason = model.Reason.FAILED_OVER
+    elif joined:
         reason = model.Reason.JOINED
     elif want.priority < told.priority:
         reason = model.Reason.RAISED
     elif resolved and manner.shows_partial_resolves:
         reason = model.Reason.PARTLY_RESOLVED
+    elif told.stands_in_for - want.stands_in_for:
+        reason = model.Reason.TAKEN_BACK
     elif delivery.intent:
         reason = model.Reason.UNCERTAIN
     elif manner.reassert_seconds is not None and want.priority is model.Priority.P1 and delivery.shown_at:
@@ -191,8 +196,21 @@ def _close(told: model.Shown, reason: model.Reason) -> model.Step:
     return model.Step(
         act=model.Act.CLOSE,
         reason=reason,
-        shows=replace(told, firing=frozenset()),
+        shows=replace(told, firing=frozenset(), stands_in_for=frozenset()),
         resolved=told.firing,
+    )
+
+
+def _with_failover(step: model.Step, delivery: model.Delivery | None) -> model.Step:
+    """What the step says of destinations in whose place it is told: all that has no receipt yet."""
+    shown = delivery.shown if delivery and _has_open(delivery.shown, step.shows.episode) else None
+    known = shown.stands_in_for if shown else frozenset()
+    ends = step.act is model.Act.CLOSE and step.reason is not model.Reason.TAKEN_BACK
+    maybe = delivery.intent.stands_in_for if delivery and delivery.intent else frozenset()
+    return replace(
+        step,
+        failed=step.shows.stands_in_for - known,
+        taken=frozenset() if ends else (known | maybe) - step.shows.stands_in_for,
     )
 
 

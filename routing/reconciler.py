@@ -17,6 +17,7 @@ from routing import (
     deciding,
     desire,
     events,
+    failover,
     lane,
     ledger,
     model,
@@ -47,6 +48,7 @@ class Reconciler:
         targets: Mapping[str, deciding.Target],
         compose: telling.Compose,
         emit: events.Listener,
+        backups: failover.Backups | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         budgets: budget.Budgets | None = None,
         external_url: str = "",
@@ -60,7 +62,15 @@ class Reconciler:
         self._woken = asyncio.Event()
         self._patience = patience_.Patience(emit)
         self._stopping = self._patience.stopping
-        self._decisions = deciding.Decisions(ledger=ledger, route=route, targets=targets, clock=clock)
+        self._later: dict[str, datetime] = {}
+        self._decisions = deciding.Decisions(
+            ledger=ledger,
+            route=route,
+            targets=targets,
+            backups=backups or {},
+            suspended=lambda: {name for name, each in self.lanes.items() if each.suspended},
+            clock=clock,
+        )
         self._announcer = announcing.Announcer(
             ledger=ledger, targets=targets, lanes=self.lanes, wake=self.wake, emit=emit, clock=clock
         )
@@ -126,6 +136,7 @@ class Reconciler:
                     self.wake(one for one in due if not any(one in each for each in self.lanes.values()))
                     scanned = now
                     scan_at = now + _RESCAN
+                self._wake_later(now)
                 while not self._stopping.is_set() and (batch := await self._agenda.take()):
                     await self._look(batch)
                 next_due = await self._ledger.next_due(now)
@@ -134,7 +145,8 @@ class Reconciler:
                 await self._patience.after(trouble)
                 continue
             scan_at = min(scan_at, next_due or scan_at)
-            await self._until_woken((scan_at - self._clock()).total_seconds())
+            look_at = min([scan_at, *self._later.values()])
+            await self._until_woken((look_at - self._clock()).total_seconds())
 
     async def _until_woken(self, wait_seconds: float) -> None:
         try:
@@ -144,6 +156,12 @@ class Reconciler:
                     await self._woken.wait()
         except TimeoutError:
             return
+
+    def _wake_later(self, now: datetime) -> None:
+        due = [incident_id for incident_id, at in self._later.items() if at <= now]
+        for incident_id in due:
+            del self._later[incident_id]
+        self.wake(due)
 
     async def _look(self, incident_ids: Collection[str]) -> None:
         """Look at all of them together, so that what they note shares a commit."""
@@ -164,17 +182,21 @@ class Reconciler:
         if any(hold <= now for hold in holds):
             self.wake(await self._ledger.release_held(incident.id, now))
             return
-        planned = await self._decisions.on(situation)
-        steps = {name: step for name, step in planned.items() if isinstance(step, model.Step)}
-        if steps:
-            unknown = steps.keys() - situation.deliveries.keys()
+        decision = await self._decisions.on(situation)
+        self._later.pop(incident.id, None)
+        if decision.look_again:
+            self._later[incident.id] = decision.look_again
+        if decision.debts:
+            await self._ledger.owe(incident.id, decision.debts)
+        if decision.steps:
+            unknown = decision.steps.keys() - situation.deliveries.keys()
             if unknown:
-                await self._ledger.expect(incident.id, unknown, incident.episode)
-            for name, step in steps.items():
+                await self._ledger.expect(incident.id, unknown, incident.episode, now)
+            for name, step in decision.steps.items():
                 self.lanes[name].put(incident.id, (step.shows.priority, incident.changed_at))
             return
         await self._announcer.clear_refusals(situation)
-        waits = [wait.until for wait in planned.values() if isinstance(wait, model.Wait)]
+        waits = [wait.until for wait in decision.due.values() if isinstance(wait, model.Wait)]
         if not await self._ledger.rest(incident.id, incident.version, min([*waits, *holds], default=None)):
             self.wake([incident.id])
 

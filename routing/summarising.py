@@ -114,7 +114,7 @@ class Summariser:
     async def _step(self, name: str, situation: model.Situation) -> model.Step | model.Wait | None:
         """What is due; nothing where a defect of ours keeps us from knowing, which must not cost the others."""
         try:
-            return (await self._decisions.on(situation)).get(name)
+            return (await self._decisions.on(situation)).due.get(name)
         except ledger.Unavailable:
             raise
         except Exception:

@@ -49,7 +49,7 @@ class Teller:
             ledger.Unavailable: the store cannot be used; nothing is lost, the incident stays due.
         """
         situation = (await self._ledger.situations([incident_id])).get(incident_id)
-        step = (await self._decisions.on(situation)).get(name) if situation else None
+        step = (await self._decisions.on(situation)).due.get(name) if situation else None
         if situation is None or not isinstance(step, model.Step):
             return
         if step.act is model.Act.FORGET:

@@ -138,6 +138,10 @@ def _settings(
             Finding(file=settings.file, line=destination.line, severity=Severity.NOTE, text=text)
             for text in _notes_of(destination)
         ]
+    found += [
+        Finding(file=settings.file, line=settings.destinations[name].line, severity=Severity.NOTE, text=text)
+        for name, text in _notes_of_failover(settings)
+    ]
     if (token := settings.webhook_token) is not None and len(token.reveal()) < _SAFE_TOKEN_LENGTH:
         text = (
             f"WEBHOOK_TOKEN has {len(token.reveal())} characters, and a token that can be guessed will be: "
@@ -148,6 +152,25 @@ def _settings(
         text = "ALERTMANAGER_URL is not set: no resolve can be confirmed, so each of them passes at once"
         found.append(Finding(file="environment", line=None, severity=Severity.NOTE, text=text))
     return settings
+
+
+def _notes_of_failover(settings: config.Settings) -> Iterator[tuple[str, str]]:
+    """What keeps a failover from calling anybody, by the destination that is stood in for."""
+    for name, backup in settings.backups.items():
+        if settings.destinations[name].dry:
+            continue
+        if settings.destinations[backup.to].dry:
+            yield (
+                name,
+                f"a P1 that {name} does not take goes over to {backup.to}, which is dry: nobody is told",
+            )
+        if isinstance(settings.destinations[backup.to], config.Slack):
+            silent = [contact.who for contact in settings.escalation if not contact.reach]
+            if silent:
+                yield (
+                    name,
+                    f"escalation: no `reach` for {', '.join(silent)}, so nobody knows how to call them",
+                )
 
 
 def _notes_of(destination: config.Destination) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import routing
-from routing import matchers, message, sources, tree
+from routing import failover, matchers, message, sources, tree
 from webhook import certificates, config_faults, environment, strictyaml
 from webhook.store import contract
 
@@ -111,6 +111,8 @@ class Settings:
         surroundings: the addresses that links are made of.
         alertmanager_urls: every Alertmanager; `surroundings` has the first.
         sources: which Watchdogs should be heard.
+        backups: who is told in the place of a destination that does not take a P1, by its name.
+        escalation: whom people should call when a page goes astray, in this order.
         heartbeat_url: an outside dead-man's switch, a secret; None where it is not set.
         webhook_token: asked for by the webhook and by all that changes something; None where it is not set.
         previous_webhook_token: taken as well, during a rotation.
@@ -124,6 +126,8 @@ class Settings:
     surroundings: message.Surroundings
     alertmanager_urls: tuple[str, ...]
     sources: sources.Policy
+    backups: failover.Backups
+    escalation: tuple[message.Contact, ...]
     heartbeat_url: environment.Secret | None
     webhook_token: environment.Secret | None
     previous_webhook_token: environment.Secret | None
@@ -177,6 +181,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 _ANY_P1 = {"priority": "P1"}
+_FAILOVER_SECONDS = 45
 
 
 def _fault(file: Path, line: int | None, text: str) -> config_faults.Fault:
@@ -220,6 +225,8 @@ class _Loading:
             ),
             alertmanager_urls=alertmanager_urls,
             sources=_sources(data.get("sources", {})),
+            backups=self._backups(data["destinations"], destinations),
+            escalation=tuple(message.Contact(**each) for each in data.get("escalation", ())),
             heartbeat_url=environment.Secret(heartbeat_url) if heartbeat_url else None,
             webhook_token=environment.Secret(webhook_token) if webhook_token else None,
             previous_webhook_token=environment.Secret(previous_token) if previous_token else None,
@@ -263,6 +270,27 @@ class _Loading:
                 )
             case _:
                 return Log(name=name, retired=retired, line=line)
+
+    def _backups(
+        self, entries: Mapping[str, Mapping[str, Any]], known: Mapping[str, Destination]
+    ) -> failover.Backups:
+        backups: dict[str, failover.Backup] = {}
+        for name, entry in entries.items():
+            if "failover" not in entry:
+                continue
+            to, path = entry["failover"]["to"], ("destinations", name, "failover", "to")
+            self._check_name(to, known, path)
+            if to == name:
+                self._wrong(path, "is the destination itself; name another one")
+            elif isinstance(known.get(to), Log):
+                self._wrong(path, f'"{to}" is a log, which calls nobody; name one of kind pagerduty or slack')
+            backups[name] = failover.Backup(
+                to=to,
+                after_seconds=entry["failover"].get("after_seconds", _FAILOVER_SECONDS),
+                title=_title(known[name]),
+                pages=isinstance(known[name], PagerDuty),
+            )
+        return backups
 
     def _secret(
         self, path: strictyaml.Path, source: Mapping[str, str], checked: Callable[[str], str]
@@ -377,6 +405,17 @@ class _Loading:
         for fault in certificates.faults(files):
             self._wrong(("tls", fault.field) if fault.field else ("tls",), str(fault))
         return files
+
+
+def _title(entry: Destination) -> str:
+    """What people call a destination."""
+    match entry:
+        case PagerDuty(name="pagerduty"):
+            return "PagerDuty"
+        case Slack(channel=channel):
+            return f"Slack's {channel}"
+        case _:
+            return f"{entry.name} ({entry.kind})"
 
 
 def _sources(entry: Mapping[str, Any]) -> sources.Policy:

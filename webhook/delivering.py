@@ -2,9 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from routing import budget, deciding, desire, events, lane, message, model, reconciler, tree, wording
+from routing import (
+    budget,
+    deciding,
+    desire,
+    events,
+    failover,
+    lane,
+    message,
+    model,
+    reconciler,
+    telling,
+    tree,
+    wording,
+)
 from routing.destinations import contract, log, pagerduty, slack
 from webhook import config
 from webhook.store import contract as store_contract
@@ -47,6 +61,38 @@ def router(settings: config.Settings, *, dry_run: bool) -> desire.Router:
         return [names[name] for name in tree.names(matches)]
 
     return route
+
+
+def backups(settings: config.Settings, *, dry_run: bool) -> failover.Backups:
+    """Who stands in for whom, by the names of deliveries. A dry destination takes everything: nobody waits for it."""
+    return {
+        name: replace(backup, to=told_name(settings.destinations[backup.to], dry_run=dry_run))
+        for name, backup in settings.backups.items()
+        if told_name(settings.destinations[name], dry_run=dry_run) == name
+    }
+
+
+def composer(
+    settings: config.Settings,
+    runbooks: message.Runbooks,
+    *,
+    dry_run: bool,
+    clock: Callable[[], datetime],
+) -> telling.Compose:
+    """Puts messages together by this configuration."""
+    standing_in = backups(settings, dry_run=dry_run)
+
+    def compose(situation: model.Situation, step: model.Step) -> message.Message:
+        return message.compose(
+            situation.incident,
+            step,
+            surroundings=settings.surroundings,
+            runbooks=runbooks,
+            elsewhere=failover.sentences(situation, step, standing_in, clock()),
+            escalation=settings.escalation,
+        )
+
+    return compose
 
 
 class Delivering:
@@ -117,10 +163,9 @@ class Delivering:
                     name: deciding.Target(destination=destination, since=since[name])
                     for name, destination in built.items()
                 },
-                compose=lambda situation, step: message.compose(
-                    situation.incident, step, surroundings=settings.surroundings, runbooks=self._runbooks
-                ),
+                compose=composer(settings, self._runbooks, dry_run=self._dry_run, clock=self._clock),
                 emit=self._emit,
+                backups=backups(settings, dry_run=self._dry_run),
                 clock=self._clock,
                 budgets=self._budgets,
                 external_url=settings.surroundings.external_url,

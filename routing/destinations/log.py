@@ -52,6 +52,7 @@ def _details(told: message.Message) -> dict[str, object]:
     links = {name: getattr(told.links, name) for name in told.links.__slots__}
     details: dict[str, object] = {
         "notes": list(told.notes),
+        "told_here_because": list(told.summons.why) if told.summons else [],
         "alerts": [
             {
                 "state": alert.status,

@@ -150,12 +150,16 @@ def _details(told: message.Message) -> dict[str, Any]:
     details = {
         "priority": told.step.shows.priority.name,
         "episode": told.step.shows.episode,
-        "notes": [wording.short(note, _TEXT_CHARACTERS) for note in told.notes],
+        "notes": [wording.short(note, _TEXT_CHARACTERS) for note in (*_why(told.summons), *told.notes)],
         **_advice(told.advice),
         "alerts": alerts,
         "more": f"{wording.plural(left_out, 'more alert')}: see the incident's page." if left_out else "",
     }
     return {name: value for name, value in details.items() if value}
+
+
+def _why(summons: message.Summons | None) -> tuple[str, ...]:
+    return summons.why if summons else ()
 
 
 def _advice(advice: message.Advice | None) -> dict[str, Any]:

@@ -86,6 +86,7 @@ _COLOURS: Mapping[model.Priority, str] = {
 }
 
 _ALERTS = 5
+_ALERTS_BESIDE_SUMMONS = 3
 _SUMMARY_CHARACTERS = 200
 _DESCRIPTION_CHARACTERS = 450
 _LABELS_CHARACTERS = 200
@@ -93,6 +94,8 @@ _COMMAND_CHARACTERS = 1_500
 _STEPS, _STEP_CHARACTERS = 5, 200
 _NOTE_CHARACTERS = 200
 _LINKS_CHARACTERS = 2_900
+_WHYS, _WHY_CHARACTERS = 2, 500
+_CONTACTS, _CONTACT_CHARACTERS = 10, 150
 _HEADLINE_CHARACTERS = 500
 _SAID_CHARACTERS = 200
 _IN_THE_TITLE = frozenset({"alertname", "service", "severity", "priority", "team", "cluster", "namespace"})
@@ -121,7 +124,7 @@ class Slack:
 
     async def send(self, told: message.Message, *, plain: bool) -> None:
         """Post one message, once."""
-        await self._post({"text": headline(told)} if plain else render(told))
+        await self._post(plainly(told) if plain else render(told))
 
     async def summarise(self, told: summary.Summary, *, plain: bool) -> None:
         """Post one message about many incidents, once."""
@@ -265,14 +268,24 @@ def headline(told: message.Message) -> str:
     return escaped(": ".join(part for part in parts if part), _HEADLINE_CHARACTERS)
 
 
+def plainly(told: message.Message) -> dict[str, Any]:
+    """The body of the webhook's request in its plainest form."""
+    return {"text": "\n".join(part for part in (_summons(told.summons), headline(told)) if part)}
+
+
 def render(told: message.Message) -> dict[str, Any]:
     """The body of the webhook's request. Within every limit, whatever the alerts hold."""
     closes = told.step.act is model.Act.CLOSE
     sections = _closing(told) if closes else _open(told)
+    summons = _summons(told.summons)
     return {
         "text": headline(told),
         "blocks": [
-            {"type": "header", "text": {"type": "plain_text", "text": escaped(told.title, HEADER_CHARACTERS)}}
+            {
+                "type": "header",
+                "text": {"type": "plain_text", "text": escaped(told.title, HEADER_CHARACTERS)},
+            },
+            *([_section(summons)] if summons else []),
         ],
         "attachments": [
             {
@@ -315,12 +328,25 @@ def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
+def _summons(summons: message.Summons | None) -> str:
+    """The one text that calls a whole channel: a page has gone astray, and people must carry it on."""
+    if summons is None:
+        return ""
+    lines = ["<!channel> " + " ".join(_told(why, _WHY_CHARACTERS) for why in summons.why[:_WHYS])]
+    if summons.contacts:
+        lines.append("Make sure that someone has it. Call, in this order:")
+    for number, contact in enumerate(summons.contacts[:_CONTACTS], start=1):
+        reach = f": {contact.reach}" if contact.reach else " (routing.yml does not say how)"
+        lines.append(f"{number}. {_told(contact.who + reach, _CONTACT_CHARACTERS)}")
+    return "\n".join(lines)
+
+
 def _open(told: message.Message) -> list[str]:
     in_full = told.step.act is model.Act.OPEN or told.step.reason is model.Reason.RAISED
     ordered = told.shown_alerts
     if told.step.act is model.Act.UPDATE:
         ordered = tuple(sorted(ordered, key=lambda alert: _news(alert, told.step) == ""))
-    alerts = ordered[:_ALERTS]
+    alerts = ordered[: _ALERTS_BESIDE_SUMMONS if told.summons else _ALERTS]
     return [
         _notes(told),
         *(_alert(alert, told) for alert in alerts),

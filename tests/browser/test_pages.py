@@ -97,7 +97,7 @@ async def service(tmp_path: Path) -> AsyncIterator[served.Served]:
         one = replace(alert(service="vpn-core", namespace="pm", note=HOSTILE), annotations=texts)
         (incident,) = await running.store.accept(message(one), sources=["eu-1"], body=b"", now=running.now)
         shows = model.Shown(episode=1, firing=frozenset([one.fingerprint]), priority=model.Priority.P1)
-        await running.store.expect(incident, ["pagerduty"], 1)
+        await running.store.expect(incident, ["pagerduty"], 1, running.now)
         await running.store.settle(incident, "pagerduty", shows, running.now)
         yield running
 

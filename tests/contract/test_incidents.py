@@ -33,7 +33,7 @@ async def test_an_open_incident_is_listed_with_what_each_destination_was_told(
     (incident_id,) = await store.record(
         build.message(build.alert()), datetime.now(UTC) - timedelta(minutes=12)
     )
-    await store.expect(incident_id, ["pagerduty", "slack-ops"], 1)
+    await store.expect(incident_id, ["pagerduty", "slack-ops"], 1, datetime.now(UTC))
     await store.settle(incident_id, "pagerduty", SHOWN, datetime.now(UTC))
     await store.fail(incident_id, "slack-ops", "HTTP 503", outcome_known=True)
 
@@ -49,7 +49,7 @@ async def test_an_open_incident_is_listed_with_what_each_destination_was_told(
 
 async def test_json_has_the_same_for_scripts(store: contract.Store, tmp_path: Path) -> None:
     (incident_id,) = await store.record(build.message(build.alert()), datetime.now(UTC))
-    await store.expect(incident_id, ["pagerduty"], 1)
+    await store.expect(incident_id, ["pagerduty"], 1, datetime.now(UTC))
 
     (listed,) = json.loads(incidents(tmp_path, "--output", "json").output)
 

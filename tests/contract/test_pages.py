@@ -66,7 +66,7 @@ async def state_to_show(service: served.Served) -> model.Shown:
 async def tell(service: served.Served) -> None:
     """One destination was told what is true now."""
     shows = await state_to_show(service)
-    await service.store.expect(ID, ["slack-ops"], shows.episode)
+    await service.store.expect(ID, ["slack-ops"], shows.episode, service.now)
     await service.store.settle(ID, "slack-ops", shows, service.now)
 
 
@@ -186,7 +186,7 @@ class TestToldWhat:
 
     async def test_nothing_yet(self, service: served.Served, path: str) -> None:
         await hear(service, alert())
-        await service.store.expect(ID, ["slack-ops"], 1)
+        await service.store.expect(ID, ["slack-ops"], 1, service.now)
         assert await self.says(service, path) == "waiting not told yet"
 
     async def test_that_it_fires(self, service: served.Served, path: str) -> None:
@@ -234,7 +234,7 @@ class TestToldWhat:
     async def test_nothing_because_it_fails(self, service: served.Served, path: str) -> None:
         await hear(service, alert())
         shows = await state_to_show(service)
-        await service.store.expect(ID, ["slack-ops"], 1)
+        await service.store.expect(ID, ["slack-ops"], 1, service.now)
         await service.store.intend(ID, "slack-ops", shows, service.now)
         await service.store.fail(ID, "slack-ops", "503 from <Slack>", outcome_known=True)
         assert (
@@ -245,7 +245,7 @@ class TestToldWhat:
     async def test_nothing_because_it_was_refused(self, service: served.Served, path: str) -> None:
         await hear(service, alert())
         shows = await state_to_show(service)
-        await service.store.expect(ID, ["slack-ops"], 1)
+        await service.store.expect(ID, ["slack-ops"], 1, service.now)
         await service.store.bury(ID, "slack-ops", shows, "invalid_blocks", service.now)
         assert await self.says(service, path) == "refused for good: invalid_blocks"
 

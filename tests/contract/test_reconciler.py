@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from routing import alarms, deciding, desire, events, message, model, reconciler
+from routing import alarms, deciding, desire, events, failover, message, model, reconciler
 from routing.destinations import contract
 from tests.unit import build
 from webhook.store import contract as store_contract
@@ -70,11 +70,17 @@ class Place:
 
 @dataclasses.dataclass
 class Rig:
-    """A store, destinations, and the reconcilers that run on them one after the other."""
+    """A store, destinations, and the reconcilers that run on them one after the other.
+
+    Attributes:
+        ahead: how far the reconciler's clock is ahead of this machine's.
+    """
 
     store: store_contract.Store
     places: dict[str, Place]
     route: desire.Router
+    backups: failover.Backups = dataclasses.field(default_factory=dict)
+    ahead: timedelta = timedelta()
     happened: list[events.Event] = dataclasses.field(default_factory=list)
     running: reconciler.Reconciler | None = None
 
@@ -112,10 +118,22 @@ class Rig:
                 for name, place in self.places.items()
             },
             compose=lambda situation, step: message.compose(
-                situation.incident, step, surroundings=message.Surroundings(), runbooks={}
+                situation.incident,
+                step,
+                surroundings=message.Surroundings(),
+                runbooks={},
+                elsewhere=failover.sentences(situation, step, self.backups, datetime.now(UTC) + self.ahead),
             ),
             emit=self.happened.append,
+            backups=self.backups,
+            clock=lambda: datetime.now(UTC) + self.ahead,
         )
+
+    async def pass_time(self, span: timedelta) -> None:
+        """Let the clock jump, and the reconciler notice."""
+        self.ahead += span
+        if self.running is not None:
+            self.running.wake([situation.incident.id for situation in await self.store.open_incidents(10)])
 
     async def quiet(self) -> None:
         """Wait until nothing is due any more but in the future."""

@@ -51,11 +51,13 @@ def pagerduty_takes(shown_: message.Message, *, plain: bool) -> None:
 
 
 def slack_takes(shown_: message.Message, *, plain: bool) -> None:
-    body = {"text": slack.headline(shown_)} if plain else slack.render(shown_)
+    body = slack.plainly(shown_) if plain else slack.render(shown_)
     word, reasons = slack_standin.message_faults(arrival("/services/T000/B000/x", body))
     assert word is None, reasons
     assert blocks.characters(messages.all_blocks(body)) <= slack.ALL_BLOCKS_CHARACTERS
     for place, text in untrusted_parts(body):
+        if shown_.summons:  # the one text that calls the channel, and in front of anything untrusted
+            text = text.removeprefix("<!channel> ")  # noqa: PLW2901
         assert not re.search(
             "<(?!https?://[^|<>]+[|](?:Runbook|Incident|Graph|Dashboard|Logs|Silence)>)", text
         ), place

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -63,6 +64,58 @@ def read(shown: message.Message) -> str:
 def update(reason: model.Reason, *alerts: model.Alert, **changes: object) -> message.Message:
     about = told.incident(*alerts)
     return told.compose(about, told.step(about, model.Act.UPDATE, reason, **changes))
+
+
+# A page that has gone astray.
+
+CONTACTS = (message.Contact(who="On-call <!here>", reach="+49 30 1234"), message.Contact(who="CTO"))
+
+
+def summoning(why: str = "PagerDuty has not taken this page for 50 s: 503.") -> message.Message:
+    return dataclasses.replace(told.opening(), summons=message.Summons(why=(why,), contacts=CONTACTS))
+
+
+def mentions(*texts: str) -> list[str]:
+    return [one.target for text in texts for one in mrkdwn.controls(text) if one.notifies]
+
+
+def test_a_page_that_has_gone_astray_calls_the_channel_once_and_says_why_and_whom_to_call() -> None:
+    told_ = posted(summoning())
+    assert mentions(*(text for text, _ in blocks.texts(told_.blocks))) == ["channel"]
+    assert (
+        "@channel PagerDuty has not taken this page for 50 s: 503.\n"
+        "Make sure that someone has it. Call, in this order:\n"
+        "1. On-call <!here>: +49 30 1234\n"
+        "2. CTO (routing.yml does not say how)"
+    ) in read(summoning())
+
+
+def test_it_calls_the_channel_in_the_plain_form_too() -> None:
+    assert mentions(slack.plainly(summoning())["text"]) == ["channel"]
+
+
+def test_nothing_else_calls_the_channel() -> None:
+    assert mentions(*(text for text, _ in blocks.texts(posted(told.opening()).blocks))) == []
+    assert mentions(slack.plainly(told.opening())["text"]) == []
+
+
+@given(why=told.texts)
+@example(why="<!channel> <!here> <@U012ABC>" * 300)
+def test_no_error_of_a_far_end_calls_anybody(why: str) -> None:
+    told_ = posted(summoning(why))
+    assert mentions(*(text for text, _ in blocks.texts(told_.blocks))) == ["channel"]
+
+
+def test_one_line_of_the_code_writes_the_mention() -> None:
+    root = Path(slack.__file__).parents[2]
+    lines = [
+        line
+        for package in ("routing", "webhook")
+        for file in (root / package).rglob("*.py")
+        for line in file.read_text("utf-8").splitlines()
+        if re.search(r"<!(channel|here|everyone)>", line)
+    ]
+    assert len(lines) == 1
 
 
 # What a channel sees.
@@ -215,7 +268,7 @@ def test_three_backticks_do_not_end_the_command() -> None:
 @given(told.hostile_messages())
 def test_no_label_can_mention_link_or_break_a_limit(shown: message.Message) -> None:
     seen = posted(shown)
-    assert seen.mentions == []
+    assert [one.target for one in seen.mentions] == (["channel"] if shown.summons else [])
     assert set(seen.links) <= set(dataclasses.astuple(shown.links))
     assert blocks.characters(seen.blocks) <= slack.ALL_BLOCKS_CHARACTERS
     assert "<" not in slack.headline(shown)
@@ -236,7 +289,10 @@ def test_a_message_that_is_full_everywhere_is_within_every_limit(worst: str) -> 
     ]
     about = told.incident(*alerts, group_labels={"alertname": worst, "service": worst}, truncated_alerts=9)
     page = f"# T\n## First three minutes\n{steps}"
-    shown = told.compose(about, told.step(about, fired_times=7), {"ServiceDown": page})
+    shown = dataclasses.replace(
+        told.compose(about, told.step(about, fired_times=7), {"ServiceDown": page}),
+        summons=message.Summons(why=(worst,) * 9, contacts=(message.Contact(who=worst, reach=worst),) * 20),
+    )
     characters = blocks.characters(posted(shown).blocks)
     assert 5_000 < characters <= slack.ALL_BLOCKS_CHARACTERS
 

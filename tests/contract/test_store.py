@@ -401,7 +401,7 @@ async def test_what_is_open_can_be_woken(store: contract.Store) -> None:
 
 async def test_what_is_shown_as_open_somewhere_can_be_woken(store: contract.Store) -> None:
     await accept(store, message(alert()))
-    await store.expect(ID, ["pager"], 1)
+    await store.expect(ID, ["pager"], 1, at(0))
     await store.settle(ID, "pager", shows(alert()), at(1))
     await accept(store, message(alert(ends=10)), 11)
     await store.rest(ID, 2, None)
@@ -418,7 +418,7 @@ async def test_what_is_shown_as_open_somewhere_can_be_woken(store: contract.Stor
 async def opened(store: contract.Store) -> contract.Store:
     """A store with one open incident that is expected at one destination."""
     await accept(store, message(alert()))
-    await store.expect(ID, ["pager"], 1)
+    await store.expect(ID, ["pager"], 1, at(0))
     return store
 
 
@@ -427,7 +427,7 @@ async def delivery(store: contract.Store, destination: str = "pager") -> model.D
 
 
 async def test_what_is_expected_is_remembered_once(opened: contract.Store) -> None:
-    await opened.expect(ID, ["pager", "channel"], 2)
+    await opened.expect(ID, ["pager", "channel"], 2, at(0))
     expected = {name: each.since_episode for name, each in (await look(opened)).deliveries.items()}
     assert expected == {"pager": 1, "channel": 2}
 
@@ -626,7 +626,7 @@ async def test_the_oldest_messages_go_when_there_are_too_many(
 
 async def closed_and_settled(store: contract.Store) -> None:
     await accept(store, message(alert()), 0, body=b"1")
-    await store.expect(ID, ["pager"], 1)
+    await store.expect(ID, ["pager"], 1, at(0))
     await store.settle(ID, "pager", shows(alert()), at(1))
     await accept(store, message(alert(ends=10)), 11, body=b"2")
     await store.settle(ID, "pager", shows(), at(12))
@@ -702,7 +702,7 @@ async def test_more_than_one_bite_is_pruned(store: contract.Store) -> None:
 async def test_all_is_there_after_reopening(kind: Kind, tmp_path: Path) -> None:
     first = await kind.open(tmp_path)
     await first.accept(message(alert()), sources=["eu-1"], body=b"{}", now=at(0))
-    await first.expect(ID, ["pager"], 1)
+    await first.expect(ID, ["pager"], 1, at(0))
     await first.intend(ID, "pager", shows(alert()), at(1))
     before = await look(first)
     await first.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing import sources, tree
+from routing import failover, sources, tree
 from webhook import certificates, config, environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -268,6 +268,29 @@ def test_a_file_that_is_far_too_large_for_a_secret_is_refused(tmp_path: Path) ->
 def test_one_broken_variable_is_told_once_however_many_need_it(tmp_path: Path) -> None:
     text = SMALL.replace("  log:", "  second: {kind: pagerduty, routing_key: {env: OTHER}}\n  log:")
     assert len(faults_of(written(tmp_path, text), {"PAGERDUTY_EVENTS_URL": "nowhere"})) == 1
+
+
+def test_a_destination_is_stood_in_for_after_45_seconds_if_nothing_else_is_said(tmp_path: Path) -> None:
+    text = SMALL.replace("{env: KEY}}", "{env: KEY}, failover: {to: ops}}").replace(
+        "  log:", '  ops: {kind: slack, channel: "#ops", webhook: {env: OPS}}\n  log:'
+    )
+    settings = config.load(written(tmp_path, text), {"KEY": KEY})
+    assert settings.backups == {
+        "pager": failover.Backup(to="ops", after_seconds=45, title="pager (pagerduty)", pages=True)
+    }
+
+
+def test_by_default_pagerduty_and_the_incident_channel_stand_in_for_each_other() -> None:
+    backups = config.load(None, {}).backups
+    assert {name: (one.to, one.after_seconds, one.title) for name, one in backups.items()} == {
+        "pagerduty": ("slack-incidents", 45, "PagerDuty"),
+        "slack-incidents": ("pagerduty", 45, "Slack's #phantommesh-incidents"),
+    }
+
+
+def test_by_default_the_manual_s_emergency_contacts_are_called() -> None:
+    called = [contact.who for contact in config.load(None, {}).escalation]
+    assert called == ["On-call engineer", "Engineering lead", "CTO", "CEO"]
 
 
 def test_a_retired_destination_is_kept_and_pages_nobody(tmp_path: Path) -> None:

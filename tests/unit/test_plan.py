@@ -64,7 +64,10 @@ class World:
         for name in self.manners:
             if name not in self.deliveries and isinstance(self.due(name), model.Step):
                 self.deliveries[name] = model.Delivery(
-                    incident_id=self.incident.id, destination=name, since_episode=self.incident.episode
+                    incident_id=self.incident.id,
+                    destination=name,
+                    since_episode=self.incident.episode,
+                    owed_since=at(self.now),
                 )
 
     def due(self, name: str, now: datetime | None = None) -> model.Step | model.Wait | None:
@@ -90,7 +93,7 @@ class World:
         if cut == "before receipt":
             return step
         self.deliveries[name] = dataclasses.replace(
-            delivery, intent=None, dead=None, shown=step.shows, shown_at=at(self.now)
+            delivery, intent=None, dead=None, shown=step.shows, shown_at=at(self.now), owed_since=None
         )
         return step
 

@@ -186,4 +186,9 @@ def hostile_messages(draw: st.DrawFn) -> message.Message:
         st.sampled_from([RUNBOOK, "", "# x\n## First three minutes\n1. {service}\n```\n{pod}"]) | texts
     )
     name = next((alert.labels["alertname"] for alert in alerts if "alertname" in alert.labels), "ServiceDown")
-    return compose(about, told_step, {name: page})
+    summons = st.builds(
+        message.Summons,
+        why=st.lists(texts, max_size=4).map(tuple),
+        contacts=st.lists(st.builds(message.Contact, who=texts, reach=texts), max_size=12).map(tuple),
+    )
+    return dataclasses.replace(compose(about, told_step, {name: page}), summons=draw(st.none() | summons))

@@ -188,7 +188,7 @@ def _deliveries(
     for row in connection.execute(SQL["deliveries"], (to_json(list(ids)),)):
         (
             incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error,
-            reference, dead_at,
+            reference, dead_at, owed_since,
         ) = row  # fmt: skip
         found[incident_id][destination] = model.Delivery(
             incident_id=incident_id,
@@ -202,6 +202,7 @@ def _deliveries(
             last_error=last_error,
             reference=reference,
             dead_at=_maybe_instant(dead_at),
+            owed_since=_maybe_instant(owed_since),
         )
     return found
 

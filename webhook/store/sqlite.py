@@ -91,9 +91,18 @@ class _Sqlite:
         found = await self._rows("priorities", (rows.to_json(list(incident_ids)),))
         return {incident_id: model.Priority(priority) for incident_id, priority in found}
 
-    async def expect(self, incident_id: str, destinations: Collection[str], episode: int) -> None:
-        new = [(incident_id, destination, episode) for destination in destinations]
+    async def expect(
+        self, incident_id: str, destinations: Collection[str], episode: int, now: datetime
+    ) -> None:
+        new = [(incident_id, destination, episode, rows.to_micros(now)) for destination in destinations]
         await self._write(lambda connection: rows.write_all(connection, "expect", new))
+
+    async def owe(self, incident_id: str, since: Mapping[str, datetime | None]) -> None:
+        debts = [
+            (None if at is None else rows.to_micros(at), incident_id, destination)
+            for destination, at in since.items()
+        ]
+        await self._write(lambda connection: rows.write_all(connection, "owe", debts))
 
     async def intend(
         self,

@@ -119,9 +119,12 @@ UPDATE incident SET due_at = ?
 WHERE open = 1 OR id IN (SELECT incident_id FROM delivery WHERE may_show_open = 1)
 
 -- name: expect
-INSERT INTO delivery (incident_id, destination, since_episode)
-VALUES (?, ?, ?)
+INSERT INTO delivery (incident_id, destination, since_episode, owed_since)
+VALUES (?, ?, ?, ?)
 ON CONFLICT (incident_id, destination) DO NOTHING
+
+-- name: owe
+UPDATE delivery SET owed_since = ? WHERE incident_id = ? AND destination = ?
 
 -- name: intend
 INSERT INTO delivery (incident_id, destination, since_episode, intent)
@@ -131,7 +134,7 @@ ON CONFLICT (incident_id, destination) DO UPDATE SET intent = excluded.intent
 -- name: settle
 UPDATE delivery SET
     shown = ?, shown_at = ?, reference = coalesce(?, reference),
-    intent = NULL, dead = NULL, dead_at = NULL, attempts = 0, last_error = ''
+    intent = NULL, dead = NULL, dead_at = NULL, owed_since = NULL, attempts = 0, last_error = ''
 WHERE incident_id = ? AND destination = ?
 
 -- name: fail
@@ -144,7 +147,8 @@ WHERE incident_id = ? AND destination = ?
 
 -- name: deliveries
 SELECT
-    incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error, reference, dead_at
+    incident_id, destination, since_episode, shown, shown_at, intent, dead, attempts, last_error, reference, dead_at,
+    owed_since
 FROM delivery
 WHERE incident_id IN (SELECT value FROM json_each(?))
 

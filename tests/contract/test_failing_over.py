@@ -1,0 +1,146 @@
+"""The reconciler when a destination takes no P1: told elsewhere in time, and said when it is over."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from routing import events, failover
+from routing.destinations import contract
+from tests.contract.test_reconciler import CHANNEL, PAGER, Place, Rig, ended, now_alert
+from webhook.store import sqlite
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    store = await sqlite.open_store(tmp_path)
+    yield Rig(
+        store=store,
+        places={"pager": Place(PAGER), "channel": Place(CHANNEL)},
+        route=lambda _: ("pager", "channel"),
+        backups={
+            "pager": failover.Backup(to="channel", after_seconds=45, title="PagerDuty", pages=True),
+            "channel": failover.Backup(to="pager", after_seconds=45, title="Slack", pages=False),
+        },
+    )
+    await store.close()
+
+
+def down(place: Place, error: str = "PagerDuty answered 503") -> None:
+    place.behaviour = lambda _told, _plain: contract.Passing(error, retry_after_seconds=0.02)
+
+
+def up(place: Place) -> None:
+    place.behaviour = lambda _told, _plain: None
+
+
+async def test_a_p1_goes_over_after_its_time_and_back_when_the_pager_has_it(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    down(pager)
+    async with rig.run():
+        await rig.hear(now_alert())
+        await channel.until(1)
+        await rig.pass_time(timedelta(seconds=46))
+        assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
+        up(pager)
+        assert (await channel.until(3))[2] == "ServiceDown update: taken_after_failover"
+        await rig.quiet()
+    assert pager.steps() == ["ServiceDown open: fired"]
+    summons = channel.told[1].summons
+    assert summons is not None
+    assert summons.why[0].startswith("PagerDuty has not taken this page for 46 s: PagerDuty answered 503")
+    assert channel.told[2].summons is None
+    assert channel.told[2].notes[0].startswith("PagerDuty has been paged now, at ")
+
+
+async def test_the_instant_of_the_failover_needs_no_news(rig: Rig) -> None:
+    """The pager hangs for long, so that nothing at all happens until the time has come."""
+    rig.backups = {"pager": failover.Backup(to="channel", after_seconds=0.3, title="PagerDuty", pages=True)}
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.hangs_on = lambda _told: True
+    async with rig.run():
+        await rig.hear(now_alert())
+        assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
+        pager.go_on.set()
+        await channel.until(3)
+
+
+async def test_the_wait_goes_on_over_a_restart(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    down(pager)
+    async with rig.run():
+        await rig.hear(now_alert())
+        await channel.until(1)
+    rig.ahead += timedelta(seconds=46)
+    async with rig.run():
+        assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
+
+
+async def test_every_p1_that_waits_goes_over_as_soon_as_the_pager_is_broken(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.hangs_on = lambda _told: True
+    pager.behaviour = lambda _told, _plain: contract.Broken("PagerDuty answered 403")
+    async with rig.run():
+        await rig.hear(now_alert("a"), group={"alertname": "First"})
+        await pager.until_hanging()
+        await rig.hear(now_alert("b"), group={"alertname": "Second"})
+        await channel.until(2)
+        pager.go_on.set()
+        told = await channel.until(5)
+    assert "First update: failed_over" in told
+    assert "Second update: failed_over" in told
+    assert len(rig.event(events.LaneSuspended)) == 1
+
+
+async def test_a_p1_goes_over_past_a_lane_that_hangs_on_lower_news(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    down(pager)
+    channel.hangs_on = lambda told: told.step.shows.priority > 1
+    async with rig.run():
+        await rig.hear(now_alert("low", priority="P2"), group={"alertname": "Slow"})
+        await channel.until_hanging()
+        await rig.hear(now_alert())
+        await channel.until(1)
+        await rig.pass_time(timedelta(seconds=46))
+        assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
+        channel.go_on.set()
+
+
+async def test_the_pager_is_told_of_a_channel_that_takes_nothing(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    down(channel, "Slack answered 500")
+    async with rig.run():
+        await rig.hear(now_alert())
+        await pager.until(1)
+        await rig.pass_time(timedelta(seconds=46))
+        assert (await pager.until(2))[1] == "ServiceDown update: failed_over"
+        up(channel)
+        assert (await pager.until(3))[2] == "ServiceDown update: taken_after_failover"
+
+
+async def test_a_refused_p1_goes_over_at_once(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.behaviour = lambda _told, _plain: contract.Refused("PagerDuty answered 400")
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        assert "ServiceDown update: failed_over" in await channel.until(3)
+        await rig.hear(ended(alert))
+        assert "ServiceDown close: resolved" in await channel.until(4)
+
+
+async def test_an_unacknowledged_p1_is_told_to_the_pager_again_every_half_hour(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    async with rig.run():
+        await rig.hear(now_alert())
+        await asyncio.gather(pager.until(1), channel.until(1))
+        for count in (2, 3):
+            await rig.quiet()
+            await rig.pass_time(timedelta(minutes=29))
+            await rig.quiet()
+            assert len(pager.told) == count - 1
+            await rig.pass_time(timedelta(minutes=1, seconds=1))
+            assert (await pager.until(count))[-1] == "ServiceDown update: reasserted"
+    assert len(channel.told) == 1

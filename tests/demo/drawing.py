@@ -24,7 +24,7 @@ _LABELS: dict[timeline.Name, str] = {
     "paged": "this service pages",
 }
 
-_STYLE = """
+STYLE = """
   text { font: 14px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }
   .title { font-size: 20px; font-weight: 600; }
   .soft { fill: #59636e; font-size: 13px; }
@@ -92,7 +92,7 @@ def svg(hops: Sequence[timeline.Hop], *, measured_on: str) -> str:
         f'height="{HEIGHT}" role="img" aria-labelledby="title desc">\n'
         f'<title id="title">{escape(title)}</title>\n'
         f'<desc id="desc">{escape(told)}.</desc>\n'
-        f"<style>{_STYLE}</style>\n"
+        f"<style>{STYLE}</style>\n"
         f'<rect class="paper" x="0.5" y="0.5" width="{WIDTH - 1}" height="{HEIGHT - 1}" rx="8"/>\n'
         + "\n".join(body)
         + "\n</svg>\n"

@@ -25,6 +25,7 @@ def main(usage: str, words: list[str]) -> int:
         "parts": show_parts,
         "picture": picture,
         "rules": rules,
+        "bench": bench,
         "lock": lock,
     }
     command = commands.get(words[0]) if words else None
@@ -63,6 +64,14 @@ def test(arguments: list[str]) -> int:
 def rules(arguments: list[str]) -> int:
     install_dependencies()
     environment.enter("tests.rules.generate", arguments)
+
+
+def bench(arguments: list[str]) -> int:
+    install_dependencies()
+    missing = bring_parts((parts.GENERATIONS[0], parts.GENERATIONS[-1]))
+    if missing:
+        raise debian.Unavailable("; ".join(missing.values()))
+    environment.enter("tests.benchmarks", arguments)
 
 
 def show_parts(_: list[str]) -> int:

@@ -83,6 +83,7 @@ async def serve(options: Options) -> None:
     """
     secrets = logs.Secrets()
     logs.setup(style=options.log_style, secrets=secrets)
+    logs.log_crashes()
     settings = await asyncio.to_thread(config.load, options.config_file)
     _refuse_unsafe(settings, options)
     store = await sqlite.open_store(options.state_dir, settings.database_file)

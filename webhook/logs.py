@@ -5,10 +5,12 @@ import logging
 import math
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Literal, TextIO
 from urllib.parse import urlsplit
 
@@ -138,6 +140,22 @@ def setup(*, style: Style, secrets: Secrets, level: int = logging.INFO, stream: 
     root.addHandler(handler)
     root.setLevel(level)
     logging.getLogger("aiohttp.server").addFilter(_calm_about_strangers)
+
+
+def log_crashes() -> None:
+    """Let an exception that ends the process or a thread, and every warning, be told like all else: without secrets."""
+
+    def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            logging.getLogger("webhook").critical("crashed", exc_info=(kind, error, trace))
+
+    def thread_crashed(what: threading.ExceptHookArgs) -> None:
+        if what.exc_value is not None:
+            crashed(what.exc_type, what.exc_value, what.exc_traceback)
+
+    sys.excepthook = crashed
+    threading.excepthook = thread_crashed
+    logging.captureWarnings(capture=True)
 
 
 def _calm_about_strangers(record: logging.LogRecord) -> bool:

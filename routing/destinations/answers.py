@@ -15,7 +15,8 @@ _TOO_MANY = 429
 _SURELY_NOT_TAKEN = frozenset({*PASSING, 503})
 """A 500, or a gateway's 502 or 504, may come after the message was taken."""
 
-_LONGEST_RETRY_AFTER_SECONDS = 3_600
+_LONGEST_RETRY_AFTER_SECONDS = 300
+"""Who says more means a maintenance or a ban, and may be over it long before; a probe in 5 minutes harms nobody."""
 
 
 def failure(status: int, text: str, *, retry_after: str = "") -> contract.Failure:
@@ -44,7 +45,7 @@ def failure(status: int, text: str, *, retry_after: str = "") -> contract.Failur
 
 
 def retry_after_seconds(header: str) -> float | None:
-    """Whole seconds, at most an hour; None for a date or anything else."""
+    """Whole seconds, at most 5 minutes; None for a date or anything else."""
     digits = header.strip()
     if not (digits.isascii() and digits.isdigit()):
         return None

@@ -57,8 +57,7 @@ class PagerDuty:
             raise failure
 
     async def close(self) -> None:
-        """Free the client's threads."""
-        self._client.close()
+        """Nothing is held between events."""
 
 
 def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure | None:

@@ -6,11 +6,11 @@ a small pool of its own, and the answer is taken from under it: its status decid
 """
 
 import asyncio
+import functools
 import socket
 import threading
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import requests.adapters
 import urllib3
 import urllib3.connection
 
-from routing.destinations import contract
+from routing.destinations import contract, threads
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message='.*The package "pdpyras" is deprecated')
@@ -76,7 +76,7 @@ class Client:
     def __init__(self, *, name: str, routing_key: str, events_url: str) -> None:
         self._routing_key = routing_key
         self._events_url = events_url.rstrip("/")
-        self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=name)
+        self._threads = threads.Threads(name, _THREADS)
 
     async def enqueue(self, event: Mapping[str, Any]) -> Answer:
         """Send one event, once. `event` holds the arguments of pdpyras' `send_event`.
@@ -87,10 +87,9 @@ class Client:
             contract.Failure: no answer came.
         """
         attempt = _Attempt()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                return await loop.run_in_executor(self._threads, self._send, attempt, event)
+                return await self._threads.run(functools.partial(self._send, attempt, event))
         except TimeoutError:
             text = f"PagerDuty did not answer within {DEADLINE_SECONDS} s"
             raise contract.Passing(text, outcome_known=not attempt.connected) from None
@@ -99,10 +98,6 @@ class Client:
         finally:
             # A thread cannot be cancelled. What it has not sent by now could overtake newer news: it must not go.
             attempt.call_off()
-
-    def close(self) -> None:
-        """Free the threads, without waiting for one whose attempt was called off."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, attempt: "_Attempt", event: Mapping[str, Any]) -> Answer:
         """Make the attempt, on a thread of the pool."""
@@ -129,11 +124,21 @@ def failure(cause: BaseException, *, connected: bool) -> contract.Failure:
         connected: whether the event may have gone out.
     """
     kind = type(cause).__name__
-    if isinstance(cause, _UNUSABLE):
+    if isinstance(cause, _UNUSABLE) and not connected:
         return contract.Broken(f"PagerDuty's address cannot be used ({kind})")
     if isinstance(cause, _UNWRITABLE):
         return contract.Refused(f"The event cannot be written as JSON ({kind})")
-    return contract.Passing(f"PagerDuty could not be reached ({kind})", outcome_known=not connected)
+    why = f"{kind}, its certificate is not to be trusted" if _is_about_certificate(cause) else kind
+    return contract.Passing(f"PagerDuty could not be reached ({why})", outcome_known=not connected)
+
+
+def _is_about_certificate(cause: BaseException | None) -> bool:
+    """Whether this, or what it wraps, is a certificate that was refused."""
+    if isinstance(cause, requests.exceptions.SSLError | urllib3.exceptions.MaxRetryError):
+        wrapped = cause.args[0] if cause.args else None
+        reason = getattr(wrapped, "reason", wrapped)
+        return isinstance(reason, BaseException) and "CERTIFICATE_VERIFY_FAILED" in str(reason)
+    return False
 
 
 class _Attempt:

@@ -15,7 +15,7 @@ import aiohttp
 from slack_sdk.webhook import async_client
 
 from routing import budget, message, model, summary, wording
-from routing.destinations import answers, contract
+from routing.destinations import answers, contract, names
 
 SECTION_CHARACTERS = 3_000
 HEADER_CHARACTERS = 150
@@ -154,9 +154,12 @@ class Slack:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # A kept connection may be closed by the far end just as a message goes out, and then nobody knows.
-                connector=aiohttp.TCPConnector(force_close=True),
+                connector=aiohttp.TCPConnector(force_close=True, resolver=names.Resolver()),
                 timeout=_TIMEOUT,
                 response_class=_BoundedResponse,
+                # A few bytes that unpack to gigabytes would be unpacked before anything here could stop it.
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity"},
                 middlewares=(_stay,),
                 trust_env=True,
             )
@@ -216,7 +219,19 @@ def judge(status: int, body: str, *, retry_after: str = "", channel: str) -> con
         return contract.Refused(text)
     if word in _PASSING_WORDS:
         return contract.Passing(text, retry_after_seconds=answers.retry_after_seconds(retry_after))
-    return answers.failure(status, text, retry_after=retry_after)
+    failure = answers.failure(status, text, retry_after=retry_after)
+    if status == _OK and _says_no(body):
+        # A word that is not known here. It was not shown, whatever it means.
+        failure.outcome_known = True
+    return failure
+
+
+def _says_no(body: str) -> bool:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("ok") is False
 
 
 def faulted(cause: BaseException) -> contract.Failure:
@@ -226,6 +241,8 @@ def faulted(cause: BaseException) -> contract.Failure:
         return contract.Broken("Slack's address redirects to another one, which is not followed")
     if isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return contract.Broken(f"Slack's webhook is no address that can be asked ({kind})")
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        kind += ", its certificate is not to be trusted"
     never_connected = isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     return contract.Passing(f"Slack could not be reached ({kind})", outcome_known=never_connected)
 

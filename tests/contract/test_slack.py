@@ -305,6 +305,12 @@ def test_ok_is_the_receipt(body: str) -> None:
     assert slack.judge(200, body, channel=CHANNEL) is None
 
 
+def test_a_plain_no_in_words_that_are_not_known_was_surely_not_shown() -> None:
+    failure = slack.judge(200, '{"ok": false, "error": "never_heard_of"}', channel=CHANNEL)
+    assert isinstance(failure, contract.Passing)
+    assert failure.outcome_known
+
+
 @pytest.mark.parametrize("body", ["", "OK!", "okay", '{"ok": "true"}', "{", "[1]", "{" * 100_000])
 def test_anything_else_with_200_may_have_been_shown_or_not(body: str) -> None:
     failure = slack.judge(200, body, channel=CHANNEL)

@@ -5,7 +5,13 @@ from aiohttp import web
 from webhook import auth
 
 RETRY_AFTER_SECONDS = 2
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
 WRONG_CREDENTIALS = "no credentials, or wrong ones"
+
+
+def json(text: bytes) -> web.Response:
+    """200, with JSON."""
+    return web.Response(body=text, headers=_JSON)
 
 
 def refusal(status: int, error: str, *, pointer: str = "") -> web.Response:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 
+import msgspec
 from aiohttp import web
 
 from routing import ledger
@@ -81,7 +82,7 @@ class Endpoint:
             if self._in_trouble:
                 self._in_trouble = False
                 _log.info("messages are recorded again")
-            return web.json_response({"changed": list(changed)})
+            return answers.json(msgspec.json.encode({"changed": changed}))
         return answers.unavailable("it cannot be recorded now")
 
     def _misfit(self, request: web.Request) -> web.Response | None:
@@ -103,18 +104,25 @@ class Endpoint:
     async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
         """Read into `body`, out of the free bytes; returns the answer if that must end early."""
         try:
+            if request.content.is_eof():  # it came with its head, and there is nothing to wait for
+                return self._take(request.content.read_nowait(), body)
             async with asyncio.timeout(READ_SECONDS):
                 async for chunk in request.content.iter_any():
-                    self._free_bytes -= len(chunk)
-                    body += chunk
-                    if len(body) > self._max_body_bytes:
-                        return self._too_large()
-                    if self._free_bytes < 0:
-                        return answers.unavailable("too many messages at once")
+                    if refused := self._take(chunk, body):
+                        return refused
         except TimeoutError:
             return answers.unavailable(f"the body did not come within {READ_SECONDS:g} s")
         except ConnectionError:
             return answers.refusal(_CLIENT_LEFT, "the client left before its body was here")
         except web.RequestPayloadError:
             return answers.refusal(400, "the body's encoding is broken")
+        return None
+
+    def _take(self, chunk: bytes, body: bytearray) -> web.Response | None:
+        self._free_bytes -= len(chunk)
+        body += chunk
+        if len(body) > self._max_body_bytes:
+            return self._too_large()
+        if self._free_bytes < 0:
+            return answers.unavailable("too many messages at once")
         return None

@@ -7,12 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from routing import ledger, model
+from routing import model
 from webhook import faults, novelty, payload
 from webhook.store import contract
-
-RECORD_SECONDS = 8.0
-"""Alertmanager gives a whole flush 10 s at the least, retries included."""
 
 _INLINE_BYTES = 64 * 1024  # a refused body of this size is explained in about 15 ms
 
@@ -40,7 +37,6 @@ class Intake:
         self._store = store
         self._wake = wake
         self._clock = clock
-        self._recording: set[asyncio.Task[Sequence[str]]] = set()
         self._refused = novelty.Novelty()
 
     async def receive(self, body: bytes) -> Sequence[str]:
@@ -57,27 +53,15 @@ class Intake:
             self._tell_once(body, fault)
             raise
         about_services, sources = split(notification)
-        recording = asyncio.create_task(self._record(about_services, sources, body, now))
-        self._recording.add(recording)
-        recording.add_done_callback(self._recorded)
-        try:
-            # Shielded: what was handed to the store may become durable after all, and must wake then.
-            async with asyncio.timeout(RECORD_SECONDS):
-                return await asyncio.shield(recording)
-        except TimeoutError:
-            raise ledger.Unavailable(f"the store took longer than {RECORD_SECONDS:g} s") from None
-
-    async def _record(
-        self, notification: model.Notification | None, sources: Collection[str], body: bytes, now: datetime
-    ) -> Sequence[str]:
-        changed = await self._store.accept(notification, sources=sources, body=body, now=now)
-        self._wake(changed)
+        changed = await self._store.accept(
+            about_services, sources=sources, body=body, now=now, late=self._recorded
+        )
+        self._recorded(changed)
         return changed
 
-    def _recorded(self, recording: asyncio.Task[Sequence[str]]) -> None:
-        self._recording.discard(recording)
-        if not recording.cancelled():
-            recording.exception()  # whoever still waits has it; nobody else needs to hear of it
+    def _recorded(self, changed: Sequence[str]) -> None:
+        if changed:
+            self._wake(changed)
 
     def _tell_once(self, body: bytes, fault: faults.Malformed) -> None:
         digest = hashlib.sha256(body).hexdigest()

@@ -14,8 +14,8 @@ import pytest
 
 from routing import model
 from tests.contract import served
-from webhook import auth, endpoint, health, receive
-from webhook.store import opening
+from webhook import auth, endpoint, health
+from webhook.store import opening, writer
 
 GOOD = (served.FIXTURES / "good.json").read_bytes()
 REFUSED = json.loads((served.FIXTURES / "malformed.json").read_bytes())
@@ -353,7 +353,7 @@ class TestUnavailable:
             monkeypatch.context() as patched,
             closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other,
         ):
-            patched.setattr(receive, "RECORD_SECONDS", 0.05)
+            patched.setattr(writer, "_DEADLINE_SECONDS", 0.05)
             other.execute("BEGIN IMMEDIATE")
             for _ in range(3):
                 assert (await service.post(GOOD))[0] == 503
@@ -391,7 +391,7 @@ class TestUnavailable:
     async def test_store_that_is_busy_is_not_waited_for_and_what_it_has_is_woken_later(
         self, service: served.Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(receive, "RECORD_SECONDS", 0.05)
+        monkeypatch.setattr(writer, "_DEADLINE_SECONDS", 0.05)
         with closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert (await service.post(GOOD))[0] == 503
@@ -428,9 +428,9 @@ class TestUnavailable:
         readings = [asyncio.create_task(reader.readline()) for reader, _ in started]
         done, waiting = await asyncio.wait(readings, return_when=asyncio.FIRST_COMPLETED, timeout=5)
         assert [reading.result().split()[1] for reading in done] == [b"503"]
-        for reading, (_, writer) in zip(readings, started, strict=True):
+        for reading, (_, sender) in zip(readings, started, strict=True):
             if reading in waiting:
-                writer.write(GOOD[-1:])
+                sender.write(GOOD[-1:])
         assert [(await reading).split()[1] for reading in waiting] == [b"200"] * 4
         assert (await small.post(GOOD))[0] == 200
 

@@ -166,16 +166,19 @@ async def test_a_request_that_waits_too_long_is_given_up_and_not_done(
     single: writer.Writer[Operation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held()
-    first = asyncio.ensure_future(single.submit(held))
-    await asyncio.to_thread(held.begun.wait)
+    heard: list[object] = []
     monkeypatch.setattr(writer, "_DEADLINE_SECONDS", 0.01)
+    under_way = asyncio.ensure_future(single.submit(held, late=lambda _: heard.append("under way")))
+    await asyncio.to_thread(held.begun.wait)
     with pytest.raises(ledger.Unavailable, match="did not commit within"):
-        await single.submit(write("late"))
-    held.let_go.set()
-    await first
+        await single.submit(write("late"), late=lambda _: heard.append("late"))
+    with pytest.raises(ledger.Unavailable, match="did not commit within"):
+        await under_way
     monkeypatch.undo()
+    held.let_go.set()
     await single.submit(write("next"))
     assert written(tmp_path) == {"next"}
+    assert heard == ["under way"]
 
 
 async def test_after_closing_nothing_is_taken(connection: sqlite3.Connection) -> None:

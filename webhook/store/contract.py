@@ -1,6 +1,6 @@
 """The store as this service uses it: the reconciler's ledger, and what intake, pages and upkeep need."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -53,6 +53,7 @@ class Store(ledger.Ledger, Protocol):
         sources: Collection[str],
         body: bytes,
         now: datetime,
+        late: Callable[[Sequence[str]], object] | None = None,
     ) -> Sequence[str]:
         """Record a message of Alertmanager's durably; returns the ids of the incidents that it changed.
 
@@ -65,6 +66,7 @@ class Store(ledger.Ledger, Protocol):
             sources: keys of the sources whose Watchdog fires in it.
             body: as it arrived.
             now: when it arrived.
+            late: is given the ids if it becomes durable after all when nobody waits for them any more.
         """
         ...
 

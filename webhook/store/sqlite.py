@@ -65,9 +65,12 @@ class _Sqlite:
         sources: Collection[str],
         body: bytes,
         now: datetime,
+        late: Callable[[Sequence[str]], object] | None = None,
     ) -> Sequence[str]:
         arrival = recording.Arrival(notification=notification, now=now, body=body, sources=sources)
-        return cast("Sequence[str]", await self._writer.submit(arrival, most_waiting=_MOST_ACCEPTS_WAITING))
+        return cast(
+            "Sequence[str]", await self._writer.submit(arrival, most_waiting=_MOST_ACCEPTS_WAITING, late=late)
+        )
 
     async def record(self, notification: model.Notification, now: datetime) -> Sequence[str]:
         arrival = recording.Arrival(notification=notification, now=now)

@@ -52,13 +52,15 @@ def as_trouble(error: BaseException) -> ledger.Unavailable | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Call(Generic[Request]):
     request: Request
+    since: float
     done: asyncio.Future[Any]
+    late: Callable[[Any], object] | None
 
 
-_Outcome = tuple[asyncio.Future[Any], object, BaseException | None]
+_Outcome = tuple[_Call[Any], object, BaseException | None]
 
 
 class Writer(Generic[Request]):
@@ -83,6 +85,8 @@ class Writer(Generic[Request]):
         self._loop = asyncio.get_running_loop()
         self._waiting: collections.deque[_Call[Request]] = collections.deque()
         self._batches: queue.SimpleQueue[Sequence[_Call[Request]] | None] = queue.SimpleQueue()
+        self._under_way: Sequence[_Call[Request]] = ()
+        self._giving_up: asyncio.TimerHandle | None = None
         self._busy = False
         self._closed = False
         self._idle = asyncio.Event()
@@ -90,8 +94,19 @@ class Writer(Generic[Request]):
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, request: Request, *, most_waiting: int = MOST_WAITING) -> Any:
+    async def submit(
+        self,
+        request: Request,
+        *,
+        most_waiting: int = MOST_WAITING,
+        late: Callable[[Any], object] | None = None,
+    ) -> Any:
         """Wait until the request is durable; returns its result.
+
+        Args:
+            request: what to apply.
+            most_waiting: with so many that wait it is refused.
+            late: is given the result if nobody waits for it any more.
 
         Raises:
             routing.ledger.Unavailable: the queue is full, the store is closed, the disk refused, or it took
@@ -102,14 +117,12 @@ class Writer(Generic[Request]):
         if len(self._waiting) >= most_waiting:
             raise ledger.Unavailable(f"the store is behind: {most_waiting} requests wait")
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Call(request, done))
+        self._waiting.append(_Call(request, self._loop.time(), done, late))
         if not self._busy:
             self._hand_over_soon()
-        try:
-            async with asyncio.timeout(_DEADLINE_SECONDS):
-                return await done
-        except TimeoutError:
-            raise ledger.Unavailable(f"the store did not commit within {_DEADLINE_SECONDS:g} s") from None
+        if self._giving_up is None:
+            self._giving_up = self._loop.call_later(_DEADLINE_SECONDS, self._give_up)
+        return await done
 
     async def close(self) -> None:
         """Finish what waits, then end the thread. The connection stays open."""
@@ -128,6 +141,7 @@ class Writer(Generic[Request]):
 
     def _hand_over(self) -> None:
         batch: list[_Call[Request]] = []
+        self._under_way = batch
         while self._waiting and len(batch) < _MOST_IN_ONE_COMMIT:
             call = self._waiting.popleft()
             # Who no longer waits has been told "unavailable": what it asked for need not happen.
@@ -138,16 +152,34 @@ class Writer(Generic[Request]):
         else:
             self._busy = False
             self._idle.set()
+            if self._giving_up is not None:
+                self._giving_up.cancel()
+                self._giving_up = None
 
     def _answer(self, outcomes: Sequence[_Outcome]) -> None:
-        for done, result, error in outcomes:
-            if done.done():
-                continue
-            if error is None:
-                done.set_result(result)
+        for call, result, error in outcomes:
+            if call.done.done():
+                if error is None and call.late is not None:
+                    call.late(result)
+            elif error is None:
+                call.done.set_result(result)
             else:
-                done.set_exception(error)
+                call.done.set_exception(error)
         self._hand_over_soon()
+
+    def _give_up(self) -> None:
+        """Tell those who have waited too long. One timer for all: nearly nobody ever does."""
+        waiting = [call for call in (*self._under_way, *self._waiting) if not call.done.done()]
+        now = self._loop.time()
+        for call in waiting:
+            if call.since + _DEADLINE_SECONDS <= now:
+                call.done.set_exception(
+                    ledger.Unavailable(f"the store did not commit within {_DEADLINE_SECONDS:g} s")
+                )
+        first = min((call.since for call in waiting if not call.done.done()), default=None)
+        self._giving_up = (
+            None if first is None else self._loop.call_at(first + _DEADLINE_SECONDS, self._give_up)
+        )
 
     # On the thread.
 
@@ -168,8 +200,8 @@ class Writer(Generic[Request]):
         except Exception as error:  # noqa: BLE001  a thread's boundary: handed to whoever waits
             if as_trouble(error) is None and len(calls) > 1:
                 return [outcome for call in calls for outcome in self._outcomes([call])]
-            return [(call.done, None, as_trouble(error) or error) for call in calls]
-        return [(call.done, result, None) for call, result in zip(calls, results, strict=True)]
+            return [(call, None, as_trouble(error) or error) for call in calls]
+        return [(call, result, None) for call, result in zip(calls, results, strict=True)]
 
     def _commit(self, requests: Sequence[Request]) -> Sequence[object]:
         self._roll_back()  # after an error in a rollback the last transaction may still be open

@@ -2,7 +2,8 @@
 
 P1 goes before P2 before P3, then the oldest. Nobody goes faster than the far end's budget allows. When a lane is
 behind, what waits of P2 and P3 is handed out as one backlog, for a summary. After a failure nobody goes before the
-pause has ended, and then one at a time until one gets through; a P1 waits only for what failed with a P1.
+pause has ended, and then one at a time until one gets through; a P1 waits only for what failed with a P1. Who failed
+lets the others try first, so that an incident that the far end cannot bear keeps nobody else from being told.
 """
 
 import asyncio
@@ -56,6 +57,7 @@ class Lane:
         self._again: dict[str, Urgency] = {}
         self._together: set[str] = set()
         self._failures = 0
+        self._failed: set[str] = set()  # since somebody got through, or had their turn
         # By whether it is about P1: what fails with a P2 says nothing yet about a P1.
         self._probing = {True: False, False: False}
         self._free_at = {True: 0.0, False: 0.0}
@@ -178,12 +180,18 @@ class Lane:
         """Note a receipt; returns whether it ends a row of failures."""
         ended = self.failing
         self._failures = 0
+        self._failed.clear()
         self._free_at = {True: 0.0, False: 0.0}
         self._changed.set()
         return ended
 
     def failed(
-        self, retry_after_seconds: float | None, *, urgent: bool = True, too_many: bool = False
+        self,
+        retry_after_seconds: float | None,
+        *,
+        urgent: bool = True,
+        too_many: bool = False,
+        incident_id: str | None = None,
     ) -> float:
         """Note a failure; returns the pause in seconds, which all of this lane keeps.
 
@@ -194,6 +202,7 @@ class Lane:
             retry_after_seconds: the far end's word, for all that shares its budget.
             urgent: whether it was a P1 that failed; else P1 does not pause, unless the far end said so.
             too_many: whether the far end says that too much arrives: then all that shares its budget pauses.
+            incident_id: whose message failed, if that may be the reason.
         """
         self._failures += 1
         if not retry_after_seconds:
@@ -202,6 +211,8 @@ class Lane:
         else:
             pause = retry_after_seconds
         said = bool(retry_after_seconds) or too_many
+        if incident_id is not None and not said:
+            self._failed.add(incident_id)
         if said and self._spending is not None:
             self._spending.pause(pause, _now())
         for concerned in (True, False) if urgent or said else (False,):
@@ -218,9 +229,10 @@ class Lane:
 
     def _wait_seconds(self, *, p1_only: bool) -> float | None:
         """How long until what is next may go: 0 for now, None when it takes a change of this lane."""
-        head = self._head()
-        if head is None or (p1_only and not _is_urgent(head)):
+        found = self._next()
+        if found is None or (p1_only and not _is_urgent(found[0])):
             return None
+        head = found[0]
         urgent = _is_urgent(head)
         if self._probing[urgent]:
             return None
@@ -233,29 +245,41 @@ class Lane:
         return max(waits)
 
     def _budget_holds(self) -> bool:
-        head = self._head()
-        if head is None or self._spending is None:
+        found = self._next()
+        if found is None or self._spending is None:
             return False
-        return self._spending.wait_seconds(head[0], _now()) > 0
+        return self._spending.wait_seconds(found[0][0], _now()) > 0
 
-    def _head(self) -> Urgency | None:
+    def _next(self) -> tuple[Urgency, str] | None:
+        """Whose turn it is: the most urgent of those that did not just fail, or of all where all did."""
         while self._heap and self._waiting.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        if not self._heap or self._heap[0][1] not in self._failed:
+            return self._heap[0] if self._heap else None
+        others = ((urgency, name) for name, urgency in self._waiting.items() if name not in self._failed)
+        return min(others, default=self._heap[0])
 
     def _hand_out(self) -> str | Backlog:
-        urgency, first = self._heap[0]
+        found = self._next()
+        assert found is not None, "asked for only when somebody may go"
+        urgency, first = found
         self._probing[_is_urgent(urgency)] = self.failing
+        if first in self._failed or (_is_urgent(self._heap[0][0]) and not _is_urgent(urgency)):
+            # All have failed, or all P1 have and one lesser had its turn: they begin anew.
+            self._failed.clear()
         if not _is_urgent(urgency) and self.behind:
-            # A P1 would be at the head, so none is among them.
-            backlog = Backlog(tuple(sorted(self._waiting, key=self._waiting.__getitem__)))
-            self._busy |= self._waiting
-            self._together = set(self._waiting)
-            self._waiting, self._heap = {}, []
-            return backlog
-        heapq.heappop(self._heap)
+            return self._hand_out_backlog()
         self._busy[first] = self._waiting.pop(first)
         return first
+
+    def _hand_out_backlog(self) -> Backlog:
+        taken = {name: urgency for name, urgency in self._waiting.items() if not _is_urgent(urgency)}
+        self._busy |= taken
+        self._together = set(taken)
+        self._waiting = {name: urgency for name, urgency in self._waiting.items() if name not in taken}
+        self._heap = [(urgency, name) for name, urgency in self._waiting.items()]
+        heapq.heapify(self._heap)
+        return Backlog(tuple(sorted(taken, key=taken.__getitem__)))
 
 
 def _is_urgent(urgency: Urgency) -> bool:

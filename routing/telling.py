@@ -75,6 +75,7 @@ class Teller:
                 fault.retry_after_seconds,
                 urgent=step.shows.priority is model.Priority.P1,
                 too_many=fault.too_many,
+                incident_id=incident_id,
             )
             await self._fail(attempt, fault, pause, was_uncertain=was_uncertain)
         except contract.Broken as fault:

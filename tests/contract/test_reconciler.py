@@ -218,6 +218,22 @@ async def test_a_passing_fault_is_tried_again_until_it_works(rig: Rig) -> None:
     assert len(rig.event(events.Retried)) == 3
 
 
+async def test_an_incident_that_the_far_end_cannot_bear_keeps_no_other_waiting(rig: Rig) -> None:
+    def chokes(told: message.Message, _plain: bool) -> contract.Failure | None:
+        odd = told.incident.group_labels["alertname"] == "Odd"
+        return contract.Passing("500", outcome_known=False) if odd else None
+
+    pager = rig.places["pager"]
+    pager.behaviour = chokes
+    async with rig.run():
+        await rig.hear(now_alert(), group={"alertname": "Odd"})
+        await rig.hear(now_alert("b"))
+        await rig.hear(now_alert("c", priority="P3"), group={"alertname": "Info"})
+        assert set(await pager.until(2)) == {"ServiceDown open: fired", "Info open: fired"}
+        pager.behaviour = lambda _told, _plain: None
+        assert "Odd open: outcome_unknown" in await pager.until(3)
+
+
 async def test_after_an_unknown_outcome_the_state_is_told_again_and_said_to_be_a_repeat(rig: Rig) -> None:
     faults = [contract.Passing("no answer", outcome_known=False, retry_after_seconds=0.01)]
     rig.places["channel"].behaviour = lambda _told, _plain: faults.pop() if faults else None

@@ -98,6 +98,51 @@ async def test_after_a_failure_they_go_one_at_a_time_until_one_gets_through(queu
     assert await taken(queue, p1_only=True) == "second"
 
 
+async def after_a_failure(queue: lane.Lane, *, of: str | None) -> str | lane.Backlog | None:
+    """Who goes after this one failed, its pause over."""
+    if of is not None:
+        queue.failed(None, incident_id=of)
+        queue.release(of)
+        queue.put(of, WAITING[of])
+    queue._free_at = dict.fromkeys(queue._free_at, 0.0)
+    return await taken(queue)
+
+
+WAITING = {"a": (P1, at(0)), "b": (P1, at(1)), "c": (P2, at(2)), "d": (P3, at(3))}
+
+
+async def test_who_failed_lets_the_others_try_first_but_no_lesser_one_twice(queue: lane.Lane) -> None:
+    for name, urgency in WAITING.items():
+        queue.put(name, urgency)
+    order: list[str | None] = [None]
+    for _ in range(8):
+        went = await after_a_failure(queue, of=order[-1])
+        assert isinstance(went, str)
+        order.append(went)
+    assert order[1:] == ["a", "b", "c", "a", "b", "d", "a", "b"]
+
+
+async def test_once_one_gets_through_the_most_urgent_is_next_whoever_failed(queue: lane.Lane) -> None:
+    for name, urgency in WAITING.items():
+        queue.put(name, urgency)
+    assert await after_a_failure(queue, of=None) == "a"
+    assert await after_a_failure(queue, of="a") == "b"
+    queue.succeeded()
+    queue.release("b")
+    assert await taken(queue) == "a"
+
+
+async def test_the_far_end_s_own_word_is_about_nobody_in_particular(queue: lane.Lane) -> None:
+    for name, urgency in WAITING.items():
+        queue.put(name, urgency)
+    assert await taken(queue) == "a"
+    queue.failed(0.001, incident_id="a")
+    queue.release("a")
+    queue.put("a", WAITING["a"])
+    async with asyncio.timeout(5):
+        assert await queue.take(p1_only=False) == "a"
+
+
 async def test_the_pause_grows_to_its_cap_and_not_beyond(queue: lane.Lane) -> None:
     pauses = [queue.failed(None) for _ in range(200)]
     assert pauses[0] <= 1

@@ -56,9 +56,10 @@ class Announcer:
         await self._resolve(alarms.group_labels(alarms.REFUSED, name), incident_id)
 
     async def clear_refusals(self, situation: model.Situation) -> None:
-        """A dead letter of an incident that is over needs nobody's attention any more."""
+        """A dead letter of an incident that is over needs nobody's attention any more, but for its own end."""
         for name, delivery in situation.deliveries.items():
-            if delivery.dead and not situation.incident.open:
+            end_was_refused = delivery.dead is not None and not delivery.dead.firing
+            if delivery.dead_at and not situation.incident.open and not end_was_refused:
                 await self.taken(name, situation.incident.id)
 
     async def recall(self) -> None:

@@ -120,7 +120,7 @@ class Teller:
     async def _settle(self, attempt: Mapping[str, Any], situation: model.Situation, step: model.Step) -> None:
         incident, name, now = situation.incident, attempt["destination"], self._clock()
         delivery = situation.deliveries.get(name)
-        if delivery is not None and delivery.dead:
+        if delivery is not None and delivery.dead_at:
             await self._announcer.taken(name, incident.id)
         await self._patience.until_recorded(lambda: self._ledger.settle(incident.id, name, step.shows, now))
         starts = [incident.alerts[fp].starts_at for fp in step.joined if fp in incident.alerts]

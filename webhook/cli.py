@@ -14,7 +14,7 @@ from typing import Literal
 
 import click
 
-from webhook import cli_store
+from webhook import cli_letters, cli_store
 from webhook.cli_options import CONFIG, OUTPUT, STATE
 
 
@@ -34,6 +34,8 @@ def main() -> None:
     """
 
 
+main.add_command(cli_letters.dead_letters)
+main.add_command(cli_letters.replay)
 main.add_command(cli_store.backup)
 main.add_command(cli_store.restore)
 

@@ -93,6 +93,9 @@ class Metrics:
         self._dead_letters = counter(
             "dead_letters", "Messages that a destination refused for good.", "destination", "priority"
         )
+        self._dead_letters_open = gauge(
+            "dead_letters_open", "Messages that were refused for good and are neither replayed nor outdated."
+        )
         self._open = gauge("open_incidents", "Open incidents.", "priority")
         self._kept = gauge("stored_notifications", "Messages that are kept for audit.")
         self._kept_bytes = gauge("stored_notifications_bytes", "Their size as they are kept.")
@@ -276,6 +279,7 @@ class Metrics:
             return
         for priority in model.Priority:
             self._open.labels(priority.name).set(counts.open_incidents.get(priority, 0))
+        self._dead_letters_open.set(counts.dead_letters)
         self._kept.set(counts.notifications)
         self._kept_bytes.set(counts.notifications_bytes)
         self._heard.clear()

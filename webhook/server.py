@@ -7,7 +7,7 @@ from datetime import datetime
 
 from aiohttp import http, web
 
-from webhook import answers, auth, connections, endpoint, guard, health, pages, receive
+from webhook import answers, auth, connections, endpoint, guard, health, pages, receive, replaying
 from webhook.store import contract
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -65,6 +65,10 @@ def build(
     routes.add_get("/-/ready", health.ready(readiness))
     routes.add_route("*", "/-/reload", _for_changes(entrance, _reloads(health.reloading(reload))))
     routes.add_get("/metrics", _closed_if(entrance, lambda asked: asked.metrics_closed, metrics))
+    listed = replaying.listing(store)
+    routes.add_get("/api/v1/dead-letters", _closed_if(entrance, lambda asked: asked.pages_closed, listed))
+    replay = replaying.replaying(store=store, entrance=entrance, wake=wake, clock=clock)
+    routes.add_route("*", "/api/v1/dead-letters/replay", replay)
     for path, page in pages.routes(store=store, view=view, clock=clock).items():
         routes.add_get(path, _closed_if(entrance, lambda asked: asked.pages_closed, page))
     return app

@@ -8,6 +8,7 @@ Failure
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -67,6 +68,20 @@ class Traits:
     reassert_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request as it would go out, for people. Secrets in it are masked.
+
+    Attributes:
+        body: as text.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: str
+
+
 class Destination(Protocol):
     """One place where incidents are shown."""
 
@@ -87,6 +102,10 @@ class Destination(Protocol):
         Raises:
             Failure: one of its three classes.
         """
+        ...
+
+    async def rehearse(self, told: message.Message, *, plain: bool) -> Request | None:
+        """What `send` would put on the wire. Nothing is sent. None where nothing leaves this process."""
         ...
 
     async def close(self) -> None:

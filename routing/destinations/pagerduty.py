@@ -5,6 +5,7 @@ The client behind it stands in `pagerduty_client` alone. Limits and semantics ar
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from routing import budget, message, model, wording
@@ -51,13 +52,20 @@ class PagerDuty:
     async def send(self, told: message.Message, *, plain: bool) -> None:
         """Trigger or resolve, once."""
         answer = await self._client.enqueue(event(told, plain=plain))
-        body = answer.body.replace(self._routing_key, "(routing key)")
-        failure = judge(answer.status, body, retry_after=answer.retry_after)
+        failure = judge(answer.status, self._masked(answer.body), retry_after=answer.retry_after)
         if failure is not None:
             raise failure
 
+    async def rehearse(self, told: message.Message, *, plain: bool) -> contract.Request:
+        """The request that `send` would make."""
+        prepared = await self._client.rehearse(event(told, plain=plain))
+        return replace(prepared, body=self._masked(prepared.body))
+
     async def close(self) -> None:
         """Nothing is held between events."""
+
+    def _masked(self, text: str) -> str:
+        return text.replace(self._routing_key, "(routing key)")
 
 
 def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure | None:

@@ -99,6 +99,19 @@ class Client:
             # A thread cannot be cancelled. What it has not sent by now could overtake newer news: it must not go.
             attempt.call_off()
 
+    async def rehearse(self, event: Mapping[str, Any]) -> contract.Request:
+        """The request that `enqueue` would make; nothing is sent."""
+        return await asyncio.to_thread(self._prepare, event)
+
+    def _prepare(self, event: Mapping[str, Any]) -> contract.Request:
+        with _Rehearsal(self._routing_key) as session:
+            session.url = self._events_url
+            try:
+                session.send_event(**event)
+            except _Prepared as prepared:
+                return prepared.request
+        raise AssertionError("the session raises what it would send")
+
     def _send(self, attempt: "_Attempt", event: Mapping[str, Any]) -> Answer:
         """Make the attempt, on a thread of the pool."""
         _under_way.set(attempt)
@@ -261,3 +274,31 @@ class _Session(pdpyras.EventsAPISession):  # type: ignore[misc] # pdpyras has no
                     body=body.decode(errors="replace"),
                 )
             )
+
+
+class _Prepared(Exception):
+    """A request stands ready. Raised past pdpyras in place of sending it."""
+
+    def __init__(self, request: contract.Request) -> None:
+        super().__init__(request.url)
+        self.request = request
+
+
+class _Rehearsal(_Session):
+    """Sends nothing."""
+
+    def send(self, request: requests.PreparedRequest, **_kwargs: Any) -> NoReturn:
+        """Raise what would be sent.
+
+        Raises:
+            _Prepared: always.
+        """
+        body = request.body or ""
+        raise _Prepared(
+            contract.Request(
+                method=request.method or "",
+                url=request.url or "",
+                headers=dict(request.headers),
+                body=body if isinstance(body, str) else body.decode(errors="replace"),
+            )
+        )

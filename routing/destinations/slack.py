@@ -9,7 +9,8 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import aiohttp
 from slack_sdk.webhook import async_client
@@ -133,7 +134,9 @@ class Slack:
 
     async def _post(self, body: Mapping[str, Any]) -> None:
         try:
-            response = await self._client().send_dict(dict(body))
+            if self._session is None:
+                self._session = _session(_stay)
+            response = await self._client(self._session).send_dict(dict(body))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise faulted(error) from None
         failure = judge(
@@ -145,26 +148,24 @@ class Slack:
         if failure is not None:
             raise failure
 
+    async def rehearse(self, told: message.Message, *, plain: bool) -> contract.Request:
+        """The request that `send` would make."""
+        async with _session(_rehearse) as session:
+            try:
+                await self._client(session).send_dict(plainly(told) if plain else render(told))
+            except _Rehearsed as rehearsed:
+                secret = self._webhook_url.rstrip("/").rpartition("/")[2]
+                return replace(rehearsed.request, url=rehearsed.request.url.replace(secret, "(webhook)"))
+        raise AssertionError("the session raises what it would send")
+
     async def close(self) -> None:
         """Free the connections."""
         if self._session is not None:
             await self._session.close()
 
-    def _client(self) -> async_client.AsyncWebhookClient:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # A kept connection may be closed by the far end just as a message goes out, and then nobody knows.
-                connector=aiohttp.TCPConnector(force_close=True, resolver=names.Resolver()),
-                timeout=_TIMEOUT,
-                response_class=_BoundedResponse,
-                # A few bytes that unpack to gigabytes would be unpacked before anything here could stop it.
-                auto_decompress=False,
-                headers={"Accept-Encoding": "identity"},
-                middlewares=(_stay,),
-                trust_env=True,
-            )
+    def _client(self, session: aiohttp.ClientSession) -> async_client.AsyncWebhookClient:
         client = async_client.AsyncWebhookClient(
-            self._webhook_url, session=self._session, retry_handlers=[], logger=_SILENT
+            self._webhook_url, session=session, retry_handlers=[], logger=_SILENT
         )
         # It takes a proxy from the environment and does not know NO_PROXY. The session knows both.
         client.proxy = None
@@ -173,6 +174,20 @@ class Slack:
     def _without_secret(self, body: str) -> str:
         secret = self._webhook_url.rstrip("/").rpartition("/")[2]
         return body.replace(self._webhook_url, "(webhook)").replace(secret, "(webhook)") if secret else body
+
+
+def _session(middleware: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # A kept connection may be closed by the far end just as a message goes out, and then nobody knows.
+        connector=aiohttp.TCPConnector(force_close=True, resolver=names.Resolver()),
+        timeout=_TIMEOUT,
+        response_class=_BoundedResponse,
+        # A few bytes that unpack to gigabytes would be unpacked before anything here could stop it.
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},
+        middlewares=(middleware,),
+        trust_env=True,
+    )
 
 
 class _BoundedResponse(aiohttp.ClientResponse):
@@ -187,6 +202,28 @@ class _BoundedResponse(aiohttp.ClientResponse):
 
 class _Redirected(aiohttp.ClientError):
     """A redirect was answered; it is not followed."""
+
+
+class _Rehearsed(Exception):
+    """A request stands ready. Raised past slack-sdk in place of sending it."""
+
+    def __init__(self, request: contract.Request) -> None:
+        super().__init__("rehearsed")
+        self.request = request
+
+
+async def _rehearse(request: aiohttp.ClientRequest, _handler: aiohttp.ClientHandlerType) -> NoReturn:
+    body = (
+        await request.body.as_bytes() if isinstance(request.body, aiohttp.payload.Payload) else request.body
+    )
+    raise _Rehearsed(
+        contract.Request(
+            method=request.method,
+            url=str(request.url),
+            headers=dict(request.headers),
+            body=body.decode(errors="replace"),
+        )
+    )
 
 
 async def _stay(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

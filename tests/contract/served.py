@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import ClientSession, web
 
@@ -115,6 +116,14 @@ class Served:
             client.post(f"{self.url}/webhook/alertmanager", data=body, headers=headers) as response,
         ):
             return response.status, await response.json(), response.headers
+
+    async def send(self, path: str, body: bytes | BinaryIO, headers: Mapping[str, str]) -> tuple[int, object]:
+        """Post anything anywhere; returns status and JSON."""
+        async with (
+            ClientSession() as client,
+            client.post(f"{self.url}{path}", data=body, headers=headers) as response,
+        ):
+            return response.status, await response.json()
 
     async def get(
         self, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None

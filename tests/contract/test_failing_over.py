@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from routing import events, failover
+from routing import alarms, events, failover, model
 from routing.destinations import contract
 from tests.contract.test_reconciler import CHANNEL, PAGER, Place, Rig, ended, now_alert
 from webhook.store import sqlite
@@ -36,12 +36,24 @@ def up(place: Place) -> None:
     place.behaviour = lambda _told, _plain: None
 
 
+async def until_failed(rig: Rig, name: str) -> None:
+    """Wait until a failed attempt at a destination is on record."""
+    async with asyncio.timeout(10):
+        while True:
+            (situation,) = await rig.store.open_incidents(10)
+            delivery = situation.deliveries.get(name)
+            if delivery and delivery.last_error:
+                return
+            await asyncio.sleep(0.01)
+
+
 async def test_a_p1_goes_over_after_its_time_and_back_when_the_pager_has_it(rig: Rig) -> None:
     pager, channel = rig.places["pager"], rig.places["channel"]
     down(pager)
     async with rig.run():
         await rig.hear(now_alert())
         await channel.until(1)
+        await until_failed(rig, "pager")
         await rig.pass_time(timedelta(seconds=46))
         assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
         up(pager)
@@ -144,3 +156,40 @@ async def test_an_unacknowledged_p1_is_told_to_the_pager_again_every_half_hour(r
             await rig.pass_time(timedelta(minutes=1, seconds=1))
             assert (await pager.until(count))[-1] == "ServiceDown update: reasserted"
     assert len(channel.told) == 1
+
+
+async def test_a_dead_letter_that_is_replayed_is_told_and_ends_its_alarm(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    channel.behaviour = lambda _told, _plain: contract.Refused("Slack answered 400")
+    async with rig.run():
+        await rig.hear(now_alert())
+        await pager.until(3)  # the page, the alarm about the dead letter, and that the channel was not told
+        await rig.quiet()
+        up(channel)
+        (dead,) = await rig.store.dead_letters(10)
+        assert await rig.store.revive(dead.incident.id, "channel", datetime.now(UTC))
+        assert rig.running is not None
+        rig.running.wake([dead.incident.id])
+        await channel.until(1)
+        told = await pager.until(5)
+        await rig.quiet()
+    assert "ServiceDown update: taken_after_failover" in told
+    assert f"{alarms.REFUSED} close: resolved" in told
+    assert await rig.store.dead_letters(10) == []
+
+
+async def test_the_alarm_about_an_end_that_was_refused_stays_until_someone_sees_to_it(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    alert = now_alert()
+    async with rig.run():
+        await rig.hear(alert)
+        await pager.until(1)
+        pager.behaviour = lambda told, _plain: (
+            contract.Refused("the key is gone") if told.step.act is model.Act.CLOSE else None
+        )
+        await rig.hear(ended(alert))
+        await channel.until(3)
+        await rig.quiet()
+    assert [step for step in channel.steps() if step.startswith(alarms.REFUSED)] == [
+        f"{alarms.REFUSED} open: fired"
+    ]

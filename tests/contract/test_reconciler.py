@@ -49,6 +49,9 @@ class Place:
             self.told.append(told)
             self._changed.notify_all()
 
+    async def rehearse(self, told: message.Message, *, plain: bool) -> None:  # noqa: ARG002
+        return
+
     async def close(self) -> None:
         return
 

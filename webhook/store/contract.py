@@ -41,6 +41,7 @@ class Counts:
     open_incidents: Mapping[model.Priority, int]
     notifications: int
     notifications_bytes: int
+    dead_letters: int
 
 
 class Store(ledger.Ledger, Protocol):
@@ -67,6 +68,17 @@ class Store(ledger.Ledger, Protocol):
             body: as it arrived.
             now: when it arrived.
             late: is given the ids if it becomes durable after all when nobody waits for them any more.
+        """
+        ...
+
+    async def dead_letters(self, limit: int) -> Sequence[model.Situation]:
+        """Incidents of which a destination refused a state for good (`Delivery.dead`)."""
+        ...
+
+    async def revive(self, incident_id: str, destination: str, now: datetime) -> bool:
+        """Let a dead letter be told again and make its incident due; returns whether there was one.
+
+        `Delivery.dead_at` stays until the receipt.
         """
         ...
 

@@ -21,6 +21,19 @@ def incidents(state_dir: Path, file: str = "", *, closed: bool, limit: int) -> S
     Raises:
         contract.StoreRefused: there is no store, or none that this program can read.
     """
+    return _situations(state_dir, file, "recent_ids" if closed else "open_ids", limit)
+
+
+def dead_letters(state_dir: Path, file: str = "", *, limit: int) -> Sequence[model.Situation]:
+    """Incidents of which a destination refused a state for good.
+
+    Raises:
+        contract.StoreRefused: there is no store, or none that this program can read.
+    """
+    return _situations(state_dir, file, "dead_ids", limit)
+
+
+def _situations(state_dir: Path, file: str, name: str, limit: int) -> Sequence[model.Situation]:
     database = state_dir / (file or opening.DATABASE)
     if not database.is_file():
         raise contract.StoreRefused(
@@ -30,7 +43,6 @@ def incidents(state_dir: Path, file: str = "", *, closed: bool, limit: int) -> S
         with contextlib.closing(
             sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)
         ) as connection:
-            name = "recent_ids" if closed else "open_ids"
             ids = [incident_id for (incident_id,) in connection.execute(rows.SQL[name], (limit,))]
             return list(rows.situations(connection, ids).values())
     except sqlite3.Error as error:

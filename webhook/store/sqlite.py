@@ -168,6 +168,18 @@ class _Sqlite:
 
         return await self._write(note)
 
+    async def dead_letters(self, limit: int) -> Sequence[model.Situation]:
+        return await self._listed("dead_ids", limit)
+
+    async def revive(self, incident_id: str, destination: str, now: datetime) -> bool:
+        def revive(connection: sqlite3.Connection) -> bool:
+            revived = connection.execute(rows.SQL["revive"], (incident_id, destination)).rowcount > 0
+            if revived:
+                connection.execute(rows.SQL["wake"], (rows.to_micros(now), incident_id))
+            return revived
+
+        return await self._write(revive)
+
     async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
         return await self._listed("open_ids", limit)
 
@@ -199,6 +211,7 @@ class _Sqlite:
                 open_incidents={priority: found.get(priority, 0) for priority in model.Priority},
                 notifications=notifications,
                 notifications_bytes=size,
+                dead_letters=connection.execute(rows.SQL["dead_count"]).fetchone()[0],
             )
 
         return await self._readers.read(count)

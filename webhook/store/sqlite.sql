@@ -152,6 +152,19 @@ SELECT
 FROM delivery
 WHERE incident_id IN (SELECT value FROM json_each(?))
 
+-- name: dead_ids
+SELECT DISTINCT incident_id FROM delivery WHERE dead IS NOT NULL ORDER BY incident_id LIMIT ?
+
+-- name: dead_count
+SELECT count(*) FROM delivery WHERE dead IS NOT NULL
+
+-- name: revive
+-- `dead_at` stays until the receipt: what is told then was a dead letter.
+UPDATE delivery SET dead = NULL WHERE incident_id = ? AND destination = ? AND dead IS NOT NULL
+
+-- name: wake
+UPDATE incident SET due_at = ? WHERE id = ?
+
 -- name: shown_open
 SELECT destination, incident_id
 FROM delivery

@@ -1,0 +1,3 @@
+-- Finds and counts dead letters without reading every delivery.
+
+CREATE INDEX delivery_dead ON delivery (incident_id) WHERE dead IS NOT NULL;

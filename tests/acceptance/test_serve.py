@@ -190,29 +190,40 @@ async def test_sigterm_ends_it_with_0_and_finishes_the_send_under_way(
 
 
 async def test_sigterm_under_load_loses_nothing_that_was_accepted(tmp_path: Path, far: serving.Far) -> None:
-    accepted: list[str] = []
+    accepted: dict[serving.Priority, set[str]] = {"P1": set(), "P3": set()}
 
     async def keep_posting(worker: int) -> None:
         for number in range(10_000):
+            # Few enough pages for PagerDuty's limit, which the service keeps.
+            priority: serving.Priority = "P1" if number % 50 == 0 else "P3"
             name = f"service-{worker}-{number}"
             try:
-                status = await serving.post(running, name, "P1")
+                status = await serving.post(running, name, priority)
             except aiohttp.ClientError:
                 return
             if status == 200:
-                accepted.append(name)
+                accepted[priority].add(name)
 
     async with service.run(state_dir=tmp_path / "state", env=far.env) as running:
         load = [asyncio.create_task(keep_posting(worker)) for worker in range(4)]
-        await far.paged("service-0-5")
+        await far.paged("service-0-50")
         assert await running.stop() == 0
         await asyncio.gather(*load)
         await running.start()
         await far.pagerduty.wait_for(
-            lambda pager: set(accepted) <= {one.opened.payload["component"] for one in pager.incidents},
-            timeout_seconds=30,
+            lambda pager: accepted["P1"] <= {one.opened.payload["component"] for one in pager.incidents},
+            timeout_seconds=60,
         )
+        assert await open_incidents(running, "P3") >= len(accepted["P3"]) > 0
     assert {event.outcome for event in far.pagerduty.events} == {"opened"}, "nobody was paged twice"
+
+
+async def open_incidents(running: service.Service, priority: serving.Priority) -> int:
+    _, exposed = await serving.ask(running, "/metrics")
+    (line,) = re.findall(
+        rf'^phantommesh_alerts_open_incidents{{priority="{priority}"}} (\S+)$', exposed, re.MULTILINE
+    )
+    return int(float(line))
 
 
 # How it changes its mind

@@ -1,7 +1,8 @@
 """What each destination should be showing of an incident. Pure."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from routing import model
 
@@ -18,17 +19,25 @@ OWN_RECEIVER = "phantommesh-alerts (itself)"
 """What stands for the receiver in incidents that this service raised itself. A label alone proves nothing."""
 
 
+PROOF_TAKES = timedelta(minutes=6)
+"""An end that nothing proves for so long is shown as an unconfirmed recovery (DESIGN: resolved may mean blind)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """What one destination should show of an incident in its current or last episode.
 
     Attributes:
-        firing: the alerts that it should show as firing; none means closed.
+        firing: the alerts that it should show as firing; none means closed. Silenced ones are not among them.
         fired: all alerts of this episode that are its concern, firing or not.
         priority: the highest tier among those that fire, or among all of them once none does.
         ended: why nothing fires; None while something does.
         news: whether all of it is news, whose end nobody needs to hear of.
         stands_in_for: destinations in whose place it is told here (`routing.failover`).
+        silenced: the alerts that fire and are silenced.
+        inhibited: those of `firing` that are inhibited or muted: nobody needs to be told again of them.
+        unconfirmed_at: of each alert of `firing` whose end was heard, when that is shown as unconfirmed.
+        unconfirmed: those whose time that is; empty before `at`.
     """
 
     episode: int
@@ -37,7 +46,18 @@ class Desired:
     priority: model.Priority
     ended: model.Reason | None
     news: bool
+    silenced: frozenset[str]
+    inhibited: frozenset[str]
+    unconfirmed_at: Mapping[str, datetime]
+    unconfirmed: frozenset[str] = frozenset()
     stands_in_for: frozenset[str] = frozenset()
+
+    def at(self, now: datetime) -> "Desired":
+        """The same, of this instant: an end that was not proved becomes an unconfirmed one with time."""
+        return replace(
+            self,
+            unconfirmed=frozenset(alert for alert, due in self.unconfirmed_at.items() if due <= now),
+        )
 
     @property
     def shows(self) -> model.Shown:
@@ -47,6 +67,9 @@ class Desired:
             firing=self.firing,
             priority=self.priority,
             stands_in_for=self.stands_in_for,
+            silenced=self.silenced,
+            inhibited=self.inhibited,
+            unconfirmed=self.unconfirmed,
         )
 
 
@@ -60,7 +83,7 @@ def desire(incident: model.Incident, route: Router) -> Mapping[str, Desired]:
             for name in route(alert.labels):
                 if not _is_about(incident, alert, name):
                     concerned.setdefault(name, []).append(alert)
-    return {name: _desired(incident.episode, alerts, all_count) for name, alerts in concerned.items()}
+    return {name: _desired(incident, alerts, all_count) for name, alerts in concerned.items()}
 
 
 def is_about(incident: model.Incident, destination: str) -> bool:
@@ -72,15 +95,35 @@ def _is_about(incident: model.Incident, alert: model.Alert, destination: str) ->
     return incident.receiver == OWN_RECEIVER and alert.labels.get(ABOUT_DESTINATION) == destination
 
 
-def _desired(episode: int, alerts: Collection[model.Alert], all_count: bool) -> Desired:
-    firing = [alert for alert in alerts if alert.fires or all_count]
-    moved = any(alert.status is model.AlertStatus.MOVED for alert in alerts)
-    ended = model.Reason.MOVED if moved else model.Reason.RESOLVED
+def _desired(incident: model.Incident, alerts: Collection[model.Alert], all_count: bool) -> Desired:
+    silenced = [alert for alert in alerts if alert.fires and _mute_kind(alert) is model.MuteKind.SILENCED]
+    firing = [alert for alert in alerts if (alert.fires or all_count) and alert not in silenced]
     return Desired(
-        episode=episode,
-        firing=frozenset(alert.fingerprint for alert in firing),
-        fired=frozenset(alert.fingerprint for alert in alerts),
+        episode=incident.episode,
+        firing=_fingerprints(firing),
+        fired=_fingerprints(alerts),
         priority=min(model.priority_of(alert.labels) for alert in firing or alerts),
-        ended=None if firing else ended,
+        ended=None if firing else _ended(incident, alerts, is_silenced=bool(silenced)),
         news=all(alert.labels.get(NEWS) == "true" for alert in alerts),
+        silenced=_fingerprints(silenced),
+        inhibited=_fingerprints(alert for alert in firing if _mute_kind(alert)),
+        unconfirmed_at={
+            alert.fingerprint: alert.recovers_at + PROOF_TAKES for alert in firing if alert.recovers_at
+        },
     )
+
+
+def _ended(incident: model.Incident, alerts: Collection[model.Alert], *, is_silenced: bool) -> model.Reason:
+    if is_silenced:
+        return model.Reason.SILENCED
+    if any(alert.status is model.AlertStatus.MOVED for alert in alerts):
+        return model.Reason.MOVED
+    return model.Reason.RECONCILED if incident.reconciled else model.Reason.RESOLVED
+
+
+def _mute_kind(alert: model.Alert) -> model.MuteKind | None:
+    return alert.muted.kind if alert.muted else None
+
+
+def _fingerprints(alerts: Iterable[model.Alert]) -> frozenset[str]:
+    return frozenset(alert.fingerprint for alert in alerts)

@@ -4,11 +4,11 @@ Version 4 messages carry no sequence number and `startsAt` can move backwards, s
 fresh news by comparing an alert's start with the end that is on record (DESIGN: no order).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from routing import model
+from routing import model, truth
 
 HOLD = timedelta(seconds=25)
 """A firing that may be stale counts after so long at the latest: one flush (group_interval, at least 10 s) and
@@ -31,7 +31,8 @@ def absorb(known: model.Incident | None, notification: model.Notification, now: 
     before = known or _new(notification.group_labels, now)
     alerts = dict(before.alerts)
     for heard in notification.alerts:
-        alerts[heard.fingerprint] = _hear(alerts.get(heard.fingerprint), heard, now)
+        was = alerts.get(heard.fingerprint)
+        alerts[heard.fingerprint] = _hear(was, heard, now, confirmable=notification.confirmable)
     after = _conclude(
         replace(
             before,
@@ -59,8 +60,62 @@ def move_away(incident: model.Incident, fingerprint: str, to: str, now: datetime
         ends_at=now,
         held_until=None,
         moved_to=to,
+        recovers_at=None,
+        muted=None,
     )
     return _conclude(incident, {**incident.alerts, fingerprint: moved}, now)
+
+
+def find(incident: model.Incident, findings: Mapping[str, truth.Finding], now: datetime) -> model.Incident:
+    """The incident after what Alertmanager's lists say about its alerts.
+
+    A finding about an alert that was heard of since counts for nothing.
+    """
+    alerts = dict(incident.alerts)
+    for fingerprint, finding in findings.items():
+        was = alerts.get(fingerprint)
+        if was is not None and _rests_on(finding, was):
+            alerts[fingerprint] = _found(was, finding, now)
+    after = _conclude(incident, alerts, now)
+    if incident.open and not after.open and truth.Kind.GONE in {each.kind for each in findings.values()}:
+        after = replace(after, reconciled=True)
+    return incident if after == incident else after
+
+
+def list_strangers(
+    known: model.Incident | None, strangers: Sequence[truth.Stranger], now: datetime
+) -> model.Incident | None:
+    """The incident after alerts that Alertmanager lists in its group and that no message told of.
+
+    Args:
+        known: the incident; None where there is none yet.
+        strangers: of this group, at least one. One that ended since Prometheus last sent it is left out.
+        now: the time.
+
+    Returns:
+        None where there was no incident and there is none now.
+    """
+    alerts = dict(known.alerts) if known else {}
+    news = {
+        each.alert.fingerprint: each
+        for each in strangers
+        if not _ended_since(alerts.get(each.alert.fingerprint), each.listed.updated_at)
+    }
+    if not news:
+        return known
+    before = known or replace(_new(strangers[0].group_labels, now), receiver=strangers[0].listed.receiver)
+    for fingerprint, stranger in news.items():
+        was = alerts.get(fingerprint)
+        alerts[fingerprint] = replace(stranger.alert, episode=was.episode if was else 0)
+    return _conclude(before, alerts, now)
+
+
+def tell_whole(incident: model.Incident, now: datetime) -> model.Incident:
+    """The incident once all of its alerts are known, whatever its last message left out."""
+    if incident.truncated_alerts == 0:
+        return incident
+    after = _conclude(replace(incident, truncated_alerts=0), incident.alerts, now)
+    return replace(after, reconciled=incident.open and not after.open)
 
 
 def _new(group_labels: model.Labels, now: datetime) -> model.Incident:
@@ -81,11 +136,33 @@ def _new(group_labels: model.Labels, now: datetime) -> model.Incident:
     )
 
 
-def _hear(was: model.Alert | None, heard: model.Alert, now: datetime) -> model.Alert:
+def _rests_on(finding: truth.Finding, alert: model.Alert) -> bool:
+    """Whether an alert still is as it was when Alertmanager was asked."""
+    return (
+        alert.status is model.AlertStatus.FIRING
+        and alert.starts_at == finding.starts_at
+        and (alert.recovers_at or alert.ends_at) == finding.end
+    )
+
+
+def _found(was: model.Alert, finding: truth.Finding, now: datetime) -> model.Alert:
+    fires = replace(was, held_until=None, ends_at=None, recovers_at=None, muted=finding.mute)
+    if finding.kind is truth.Kind.FIRES:
+        return fires
+    return replace(fires, status=model.AlertStatus.RESOLVED, ends_at=finding.end or now)
+
+
+def _ended_since(known: model.Alert | None, updated_at: datetime) -> bool:
+    return known is not None and (known.fires or (known.ends_at is not None and known.ends_at >= updated_at))
+
+
+def _hear(was: model.Alert | None, heard: model.Alert, now: datetime, *, confirmable: bool) -> model.Alert:
     if was is None:
         return heard
     if heard.status is model.AlertStatus.FIRING:
         return _hear_firing(was, heard, now)
+    if confirmable and was.fires and model.priority_of(was.labels) is model.Priority.P1:
+        return _hear_recovery(was, heard, now)
     return _hear_resolved(was, heard)
 
 
@@ -93,7 +170,12 @@ def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.A
     fires = replace(heard, episode=was.episode)
     if was.fires:
         # Alertmanager may move a start back; the latest one heard is what tells a late resolve from a fresh one.
-        return replace(fires, starts_at=max(was.starts_at, heard.starts_at))
+        doubted = was.recovers_at is not None and heard.starts_at <= was.recovers_at
+        return replace(
+            fires,
+            starts_at=max(was.starts_at, heard.starts_at),
+            recovers_at=was.recovers_at if doubted else None,
+        )
     if was.status is model.AlertStatus.MOVED:
         return was if heard.starts_at <= was.starts_at else fires
     if was.ends_at is None or heard.starts_at > was.ends_at:
@@ -103,6 +185,14 @@ def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.A
     if now >= was.held_until - HOLD + ONE_FLUSH:
         return fires
     return replace(fires, ends_at=was.ends_at, held_until=was.held_until)
+
+
+def _hear_recovery(was: model.Alert, heard: model.Alert, now: datetime) -> model.Alert:
+    """The end of a P1 may be blindness: it goes on counting as firing until it is proved that it is not."""
+    ended = heard.ends_at or now
+    if ended < was.starts_at:
+        return was
+    return replace(was, annotations=heard.annotations, recovers_at=max(was.recovers_at or ended, ended))
 
 
 def _hear_resolved(was: model.Alert, heard: model.Alert) -> model.Alert:
@@ -155,5 +245,8 @@ def _state(incident: model.Incident) -> object:
         incident.open,
         incident.episode,
         incident.priority,
-        {fp: (alert.status, alert.held_until) for fp, alert in incident.alerts.items()},
+        {
+            fp: (alert.status, alert.held_until, alert.recovers_at, alert.muted and alert.muted.kind)
+            for fp, alert in incident.alerts.items()
+        },
     )

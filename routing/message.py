@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from routing import links, model, runbooks, wording
+from routing import links, model, muting, runbooks, wording
 
 _TITLE_CHARACTERS = 150
 _PART_CHARACTERS = 60
@@ -177,7 +177,7 @@ def common(alerts: tuple[model.Alert, ...], name: str) -> str:
 
 def _shown_alerts(incident: model.Incident, step: model.Step) -> tuple[model.Alert, ...]:
     """The alerts of the step, firing ones first; where it names none, those of the episode, else all."""
-    named = step.shows.firing | step.joined | step.resolved
+    named = step.shows.firing | step.shows.silenced | step.joined | step.resolved
     alerts = incident.alerts.values()
     chosen = (
         [alert for alert in alerts if alert.fingerprint in named]
@@ -205,6 +205,8 @@ def _state(step: model.Step) -> str:
     if step.act is not model.Act.CLOSE:
         fired = f", fired {step.fired_times} times" if step.fired_times > 1 else ""
         return fired + (", resolved since" if step.reason is model.Reason.TOLD_LATE else "")
+    if step.shows.silenced:
+        return " silenced"
     return {model.Reason.MOVED: " moved", model.Reason.REROUTED: " rerouted"}.get(step.reason, " resolved")
 
 
@@ -259,6 +261,11 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
         model.Reason.REROUTED: "The routing changed: this is told elsewhere now.",
         model.Reason.UNCERTAIN: "This may repeat an earlier message, whose arrival is not certain.",
         model.Reason.REASSERTED: "Still firing, so it is told again.",
+        model.Reason.PARTLY_SILENCED: f"Silenced in part: {still}.",
+        model.Reason.UNSILENCED: f"The silence ended: {still}.",
+        model.Reason.UNINHIBITED: f"Not inhibited any more: {still}.",
+        model.Reason.STILL_FIRING: f"It had not recovered: {still}.",
+        model.Reason.RECONCILED: "Reconciled: no Alertmanager lists it any more, and no message said so.",
     }
     told = [sentences[step.reason]] if step.reason in sentences else []
     if step.fired_times > 1 and step.reason is not model.Reason.TOLD_LATE:
@@ -267,7 +274,7 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
 
 
 def _caveats(step: model.Step, incident: model.Incident, shown: tuple[model.Alert, ...]) -> list[str]:
-    told = []
+    told = muting.sentences(incident, step.shows)
     if step.reason is model.Reason.RESOLVED and any(alert.fires for alert in shown):
         told.append("It fires again since; that is told next.")
     if step.act is not model.Act.CLOSE and any(model.tier(alert.labels) is None for alert in shown):

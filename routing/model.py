@@ -316,6 +316,14 @@ class Reason(enum.StrEnum):
     """Another destination has not taken a P1 in time; it is told here in its place."""
     TAKEN_BACK = "taken_after_failover"
     """The other destination has it now."""
+    SILENCED = "silenced"
+    PARTLY_SILENCED = "partly_silenced"
+    UNSILENCED = "silence_ended"
+    INHIBITED = "inhibited"
+    UNINHIBITED = "inhibition_ended"
+    UNCONFIRMED = "recovery_unconfirmed"
+    STILL_FIRING = "recovery_disproved"
+    RECONCILED = "reconciled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ leads to the same end. Two rules hold throughout (DESIGN: invariants 2 to 4):
 - A state whose sending has no known outcome may be shown: it is told again before anything rests on it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -36,9 +36,12 @@ def plan(
     """
     delivery = situation.deliveries.get(destination)
     want = desired.get(destination)
+    want = want and want.at(now)
     told = (delivery.intent or delivery.shown) if delivery else None
     if delivery and delivery.intent and not delivery.intent.firing:
-        step: model.Step | model.Wait | None = _close(delivery.intent, model.Reason.UNCERTAIN)
+        step: model.Step | model.Wait | None = _close(
+            delivery.intent, model.Reason.UNCERTAIN, delivery.intent.silenced
+        )
     elif told and told.firing and want and want.news and (want.ended or told.episode < want.episode):
         step = replace(_close(told, model.Reason.NEWS_OVER), act=model.Act.FORGET)
     elif told and told.firing:
@@ -47,6 +50,7 @@ def plan(
             destination,
             situation,
             desired,
+            want=want,
             delivery=delivery,
             told=told,
             manner=manner,
@@ -67,6 +71,7 @@ def _after_open(
     situation: model.Situation,
     desired: Mapping[str, desire.Desired],
     *,
+    want: desire.Desired | None,
     delivery: model.Delivery,
     told: model.Shown,
     manner: model.Manner,
@@ -74,7 +79,6 @@ def _after_open(
     moved_pending: frozenset[str],
 ) -> model.Step | model.Wait | None:
     """What follows where the incident is shown, or may be shown, as open."""
-    want = desired.get(destination)
     if want is None:
         return _no_longer_routed(situation, desired, told)
     is_p1 = min(told.priority, want.priority) is model.Priority.P1
@@ -86,7 +90,7 @@ def _after_open(
     if want.ended:
         if want.ended is model.Reason.MOVED and destination in moved_pending:
             return model.Wait(until=now + timedelta(seconds=1))
-        return _close(replace(told, episode=want.episode), want.ended)
+        return _close(replace(told, episode=want.episode), want.ended, want.silenced)
     return _while_open(delivery, want, manner, now, told)
 
 
@@ -125,22 +129,20 @@ def _while_open(
     if want.stands_in_for - told.stands_in_for:
         reason = model.Reason.FAILED_OVER
     elif joined:
-        reason = model.Reason.JOINED
+        reason = model.Reason.UNSILENCED if joined <= told.silenced else model.Reason.JOINED
     elif want.priority < told.priority:
         reason = model.Reason.RAISED
-    elif resolved and manner.shows_partial_resolves:
-        reason = model.Reason.PARTLY_RESOLVED
+    elif manner.shows_partial_resolves and (change := _quiet_change(want, told)):
+        reason = change
     elif told.stands_in_for - want.stands_in_for:
         reason = model.Reason.TAKEN_BACK
     elif delivery.intent:
         reason = model.Reason.UNCERTAIN
-    elif manner.reassert_seconds is not None and want.priority is model.Priority.P1 and delivery.shown_at:
-        due = delivery.shown_at + timedelta(seconds=manner.reassert_seconds)
-        if now < due:
-            return model.Wait(until=due)
+    else:
+        due = _reassertion(delivery, want, manner)
+        if due is None or now < due:
+            return _wait([due, *want.unconfirmed_at.values()], now)
         reason = model.Reason.REASSERTED
-    if reason is None:
-        return None
     shown_before = delivery.shown is not None and bool(delivery.shown.firing)
     return model.Step(
         act=model.Act.UPDATE if shown_before else model.Act.OPEN,
@@ -150,6 +152,33 @@ def _while_open(
         joined=joined,
         resolved=resolved,
     )
+
+
+def _quiet_change(want: desire.Desired, told: model.Shown) -> model.Reason | None:
+    """What changed that is no reason to disturb anyone, the weightiest first."""
+    resolved = told.firing - want.firing
+    changes = (
+        (resolved - want.silenced, model.Reason.PARTLY_RESOLVED),
+        (resolved, model.Reason.PARTLY_SILENCED),
+        (want.unconfirmed - told.unconfirmed, model.Reason.UNCONFIRMED),
+        ((told.unconfirmed - want.unconfirmed) & want.firing, model.Reason.STILL_FIRING),
+        (want.inhibited - told.inhibited, model.Reason.INHIBITED),
+        ((told.inhibited - want.inhibited) & want.firing, model.Reason.UNINHIBITED),
+    )
+    return next((reason for changed, reason in changes if changed), None)
+
+
+def _reassertion(delivery: model.Delivery, want: desire.Desired, manner: model.Manner) -> datetime | None:
+    """When an open P1 is told again; None for never. What is inhibited as a whole need not be."""
+    asked = manner.reassert_seconds is not None and want.priority is model.Priority.P1
+    if not asked or delivery.shown_at is None or want.firing <= want.inhibited:
+        return None
+    return delivery.shown_at + timedelta(seconds=manner.reassert_seconds or 0)
+
+
+def _wait(instants: Iterable[datetime | None], now: datetime) -> model.Wait | None:
+    first = min((instant for instant in instants if instant and instant > now), default=None)
+    return None if first is None else model.Wait(until=first)
 
 
 def _after_closed(
@@ -165,14 +194,16 @@ def _after_closed(
         added_later = delivery is None and incident.opened_at < manner.since
         if added_later and want.priority is model.Priority.P3:
             return None
+        was_silenced = told is not None and told.episode == want.episode and bool(told.silenced)
         return model.Step(
             act=model.Act.OPEN,
-            reason=model.Reason.FIRED,
+            reason=model.Reason.UNSILENCED if was_silenced else model.Reason.FIRED,
             shows=want.shows,
             fired_times=fired_times,
             joined=want.firing,
         )
-    was_missed = (told is None or want.episode > told.episode) and want.ended is model.Reason.RESOLVED
+    over = want.ended in (model.Reason.RESOLVED, model.Reason.RECONCILED)
+    was_missed = over and (told is None or want.episode > told.episode)
     if was_missed and want.priority is model.Priority.P1:
         return model.Step(
             act=model.Act.OPEN,
@@ -181,6 +212,8 @@ def _after_closed(
             fired_times=fired_times,
             joined=want.fired,
         )
+    if over and want.ended and told and told.silenced and manner.shows_partial_resolves and not want.news:
+        return replace(_close(told, want.ended), resolved=told.silenced)
     return None
 
 
@@ -192,11 +225,19 @@ def _fired_times(delivery: model.Delivery | None, episode: int, priority: model.
     return max(1, episode - last_shown)
 
 
-def _close(told: model.Shown, reason: model.Reason) -> model.Step:
+def _close(told: model.Shown, reason: model.Reason, silenced: frozenset[str] = frozenset()) -> model.Step:
+    nothing: frozenset[str] = frozenset()
     return model.Step(
         act=model.Act.CLOSE,
         reason=reason,
-        shows=replace(told, firing=frozenset(), stands_in_for=frozenset()),
+        shows=replace(
+            told,
+            firing=nothing,
+            stands_in_for=nothing,
+            silenced=silenced,
+            inhibited=nothing,
+            unconfirmed=nothing,
+        ),
         resolved=told.firing,
     )
 

@@ -34,6 +34,7 @@ from webhook import (
     metrics,
     pages,
     paging,
+    resync,
     rulefiles,
     server,
 )
@@ -132,6 +133,9 @@ class _Service:
             store=store, runbooks=self._runbooks, emit=self._emit, dry_run=options.dry_run, clock=_now
         )
         self._readiness = health.Readiness(store)
+        self._resync = resync.Resync(
+            store=store, wake=self._delivering.wake, observe=self._metrics.looked, clock=_now
+        )
         self._deadman = deadman.Deadman(
             store=store,
             policy=lambda: self._in_force().sources,
@@ -174,6 +178,7 @@ class _Service:
                     tasks.create_task(self._channel.follow_files(), name="certificates"),
                     tasks.create_task(self._deadman.run(), name="deadman"),
                     tasks.create_task(self._heart.run(), name="heartbeat"),
+                    tasks.create_task(self._resync.run(), name="resync"),
                 ]
                 deliver = tasks.create_task(self._delivering.run(), name="deliver")
                 await self._stopping.wait()
@@ -199,6 +204,7 @@ class _Service:
             answered=self._metrics.answered,
             clock=_now,
             max_body_bytes=settings.max_body_bytes,
+            proof=self._resync,
         )
 
     def _in_force(self) -> config.Settings:
@@ -233,6 +239,7 @@ class _Service:
             },
             expected=self._in_force().sources,
             listening_since=self._deadman.since,
+            alertmanagers=self._resync.seen,
         )
 
     async def _trouble(self) -> str:
@@ -261,6 +268,7 @@ class _Service:
         for line, gap in paging.gaps(settings).items():
             _log.warning("a P1 would page nobody", extra={"at": f"{settings.file}:{line}", "gap": gap})
         self._settings = settings
+        self._resync.ask(settings.alertmanager_urls)
         self._metrics.know(self._delivering.names)
         self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=_now())
 

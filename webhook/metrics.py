@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from routing import events, ledger, model, sources
-from webhook import connections, health, heartbeat, receive
+from webhook import connections, health, heartbeat, receive, resync
 from webhook.store import contract
 
 OUTCOMES = ("sent", "retried", "refused", "dead")
@@ -109,6 +109,26 @@ class Metrics:
         )
         self._heartbeats = counter(
             "heartbeats", "Times that HEARTBEAT_URL was due, by what became of it.", "outcome"
+        )
+        self._peer_up = gauge(
+            "alertmanager_up", "Whether an Alertmanager could be asked at the last look.", "alertmanager"
+        )
+        self._peer_believed = gauge(
+            "alertmanager_believed",
+            "Whether what an Alertmanager lists is believed: it is up long enough and lists a fresh Watchdog.",
+            "alertmanager",
+        )
+        self._peer_failures = counter(
+            "alertmanager_failures", "Looks at which an Alertmanager could not be asked.", "alertmanager"
+        )
+        self._resynced = gauge(
+            "resync_last_success_timestamp_seconds", "When every Alertmanager was last asked with success."
+        )
+        self._resync_seconds = histogram(
+            "resync_seconds", "How long a look at every Alertmanager took.", _FAST
+        )
+        self._resync_found = counter(
+            "resync_findings", "Alerts about which resync found out something, by what it is.", "finding"
         )
         self._loaded = gauge(
             "config_last_reload_successful", "Whether the last reload of the configuration succeeded."
@@ -215,6 +235,20 @@ class Metrics:
     def connections_open(self, count: int) -> None:
         """How many connections are open now."""
         self._connections.set(count)
+
+    def looked(self, look: resync.Looked) -> None:
+        """Hear of a look at every Alertmanager."""
+        self._peer_up.clear()
+        self._peer_believed.clear()
+        for peer in look.seen:
+            self._peer_up.labels(peer.address).set(not peer.error)
+            self._peer_believed.labels(peer.address).set(peer.believed)
+            self._peer_failures.labels(peer.address).inc(bool(peer.error))
+        if not any(peer.error for peer in look.seen):
+            self._resynced.set(look.at.timestamp())
+        self._resync_seconds.observe(look.seconds)
+        for finding, count in look.found.items():
+            self._resync_found.labels(finding).inc(count)
 
     def loaded(self, *, digest: bytes, at: datetime) -> None:
         """A configuration is in use, with this hash of it."""

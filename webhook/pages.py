@@ -4,7 +4,7 @@ import asyncio
 import base64
 import difflib
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -14,7 +14,7 @@ import markupsafe
 from aiohttp import web
 
 from routing import ledger, message, model, sources, wording
-from webhook import markdown, shown
+from webhook import markdown, resync, shown
 from webhook.store import contract
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,6 +60,7 @@ class View:
         lanes: by destination.
         expected: which Watchdogs should be heard.
         listening_since: from when on they could be; None for "for long".
+        alertmanagers: those that are asked what is true.
     """
 
     runbooks: message.Runbooks
@@ -67,6 +68,7 @@ class View:
     lanes: Mapping[str, Lane] = field(default_factory=dict)
     expected: sources.Policy = field(default_factory=sources.Policy)
     listening_since: datetime | None = None
+    alertmanagers: Sequence[resync.Seen] = ()
 
 
 def routes(
@@ -162,6 +164,7 @@ class _Pages:
                 sources=judged,
                 lanes=view.lanes,
                 paused_until=lambda lane: now + timedelta(seconds=lane.paused_seconds),
+                alertmanagers=view.alertmanagers,
             )
         )
 

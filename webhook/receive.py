@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
-from routing import model
+from routing import model, peers
 from webhook import faults, novelty, payload
 from webhook.store import contract
 
@@ -24,6 +25,23 @@ class Answered:
     seconds: float
 
 
+class Proof(Protocol):
+    """Who can prove that an end is no blindness, by asking Alertmanager (`webhook.resync.Resync`)."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anyone to ask."""
+        ...
+
+    def hint(self) -> None:
+        """An end waits for proof."""
+        ...
+
+    def hear(self, receiver: str) -> None:
+        """Alertmanager's receiver of this name tells this service."""
+        ...
+
+
 class Intake:
     """Records messages and wakes whoever tells of them."""
 
@@ -33,10 +51,12 @@ class Intake:
         store: contract.Store,
         wake: Callable[[Collection[str]], object],
         clock: Callable[[], datetime],
+        proof: Proof | None = None,
     ) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
+        self._proof = proof
         self._refused = novelty.Novelty()
 
     async def receive(self, body: bytes) -> Sequence[str]:
@@ -53,10 +73,16 @@ class Intake:
             self._tell_once(body, fault)
             raise
         about_services, sources = split(notification)
+        if self._proof is not None:
+            self._proof.hear(notification.receiver)
+            if about_services is not None and self._proof.asks:
+                about_services = replace(about_services, confirmable=True)
         changed = await self._store.accept(
             about_services, sources=sources, body=body, now=now, late=self._recorded
         )
         self._recorded(changed)
+        if about_services is not None and self._proof is not None and _may_wait_for_proof(about_services):
+            self._proof.hint()
         return changed
 
     def _recorded(self, changed: Sequence[str]) -> None:
@@ -82,18 +108,19 @@ async def _decode(body: bytes, now: datetime) -> model.Notification:
 def split(notification: model.Notification) -> tuple[model.Notification | None, frozenset[str]]:
     """What a message says about services (None: nothing), and the sources whose Watchdog fires in it."""
     watchdogs = [alert for alert in notification.alerts if _is_watchdog(alert)]
-    sources = frozenset(source(alert.labels) for alert in watchdogs if alert.fires)
+    sources = frozenset(peers.source(alert.labels) for alert in watchdogs if alert.fires)
     if not watchdogs:
         return notification, sources
     others = tuple(alert for alert in notification.alerts if not _is_watchdog(alert))
     return (replace(notification, alerts=others) if others else None), sources
 
 
+def _may_wait_for_proof(notification: model.Notification) -> bool:
+    return notification.confirmable and any(
+        alert.status is model.AlertStatus.RESOLVED and model.priority_of(alert.labels) is model.Priority.P1
+        for alert in notification.alerts
+    )
+
+
 def _is_watchdog(alert: model.Alert) -> bool:
     return model.is_watchdog(alert.labels)
-
-
-def source(labels: model.Labels) -> str:
-    """The source that a Watchdog speaks for: its cluster, and which Prometheus there if it says so."""
-    cluster, prometheus = labels.get("cluster", ""), labels.get("prometheus", "")
-    return f"{cluster}/{prometheus}" if prometheus else cluster

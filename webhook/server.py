@@ -38,6 +38,7 @@ def build(
     answered: Callable[[receive.Answered], object],
     clock: Callable[[], datetime],
     max_body_bytes: int = MAX_BODY_BYTES,
+    proof: receive.Proof | None = None,
 ) -> web.Application:
     """The application, ready to be served.
 
@@ -52,8 +53,9 @@ def build(
         answered: hears of every answer of the webhook.
         clock: the present, in UTC.
         max_body_bytes: of a message; more is answered with 413.
+        proof: who can prove that an end is no blindness; None where nobody can.
     """
-    intake = receive.Intake(store=store, wake=wake, clock=clock)
+    intake = receive.Intake(store=store, wake=wake, clock=clock, proof=proof)
     webhook = endpoint.Endpoint(
         entrance=entrance, intake=intake, answered=answered, max_body_bytes=max_body_bytes
     )

@@ -104,16 +104,34 @@ def card(situation: model.Situation, *, surroundings: message.Surroundings, page
 
 
 def _as_it_is(incident: model.Incident) -> model.Step:
+    by_kind = {
+        kind: frozenset(one.fingerprint for one in incident.firing if one.muted and one.muted.kind is kind)
+        for kind in model.MuteKind
+    }
     firing = frozenset(alert.fingerprint for alert in incident.firing)
+    silenced = by_kind[model.MuteKind.SILENCED]
     return model.Step(
         act=model.Act.OPEN if incident.open else model.Act.CLOSE,
-        reason=model.Reason.FIRED if incident.open else model.Reason.RESOLVED,
-        shows=model.Shown(episode=incident.episode, firing=firing, priority=incident.priority),
+        reason=_reason(incident),
+        shows=model.Shown(
+            episode=incident.episode,
+            firing=firing - silenced,
+            priority=incident.priority,
+            silenced=silenced,
+            inhibited=by_kind[model.MuteKind.INHIBITED] | by_kind[model.MuteKind.MUTED],
+            unconfirmed=frozenset(one.fingerprint for one in incident.firing if one.recovers_at),
+        ),
         resolved=frozenset(
             alert.fingerprint for alert in incident.alerts.values() if alert.episode == incident.episode
         )
         - firing,
     )
+
+
+def _reason(incident: model.Incident) -> model.Reason:
+    if incident.open:
+        return model.Reason.FIRED
+    return model.Reason.RECONCILED if incident.reconciled else model.Reason.RESOLVED
 
 
 def _summaries(alerts: Sequence[model.Alert]) -> Mapping[str, int]:
@@ -122,9 +140,8 @@ def _summaries(alerts: Sequence[model.Alert]) -> Mapping[str, int]:
 
 
 def _line(alert: model.Alert) -> Line:
-    held = alert.status is model.AlertStatus.FIRING and not alert.fires
     return Line(
-        state="held" if held else alert.status.value,
+        state=_alert_state(alert),
         summary=wording.short(alert.annotations.get("summary", ""), _LONGEST_TEXT),
         description=wording.block(alert.annotations.get("description", ""), _LONGEST_TEXT),
         labels=_labels(alert.labels),
@@ -143,6 +160,16 @@ def _labels(labels: model.Labels) -> Mapping[str, str]:
     return shown | ({wording.ELLIPSIS: f"{left_out:,} more"} if left_out > 0 else {})
 
 
+def _alert_state(alert: model.Alert) -> str:
+    if alert.status is not model.AlertStatus.FIRING:
+        return alert.status.value
+    if not alert.fires:
+        return "held"
+    if alert.recovers_at is not None:
+        return "recovery unconfirmed"
+    return alert.muted.kind.value if alert.muted else "firing"
+
+
 def _told(incident: model.Incident, delivery: model.Delivery) -> Told:
     state, words = _in_words(incident, delivery)
     return Told(destination=delivery.destination, state=state, words=words, at=delivery.shown_at)
@@ -158,8 +185,14 @@ def _in_words(incident: model.Incident, delivery: model.Delivery) -> tuple[str, 
         return "waiting", "not told yet"
     return _behind(incident, delivery.shown, delivery.intent) or (
         "told",
-        "it shows as firing" if incident.open else "it shows as resolved",
+        _shows(incident, delivery.shown),
     )
+
+
+def _shows(incident: model.Incident, seen: model.Shown) -> str:
+    if not incident.open:
+        return "it shows as resolved"
+    return "it shows as firing" if seen.firing else "it shows as silenced"
 
 
 def _behind(
@@ -168,6 +201,8 @@ def _behind(
     """What the destination does not know yet, from what it shows."""
     if not incident.open:
         return ("waiting", "it shows as firing, the resolve waits") if seen.firing else None
+    if seen.silenced and seen.episode == incident.episode:
+        return None
     if not seen.firing or seen.episode != incident.episode:
         return "waiting", "it shows an earlier time, this one waits"
     return None if intent is None else ("waiting", "it shows as firing, a change is on its way")

@@ -101,13 +101,17 @@ def _json_object(body: str) -> Mapping[str, Any]:
 def event(told: message.Message, *, plain: bool) -> dict[str, Any]:
     """The arguments of pdpyras' `send_event`. Within every limit, whatever the alerts hold."""
     key = model.dedup_key(told.incident.id)
-    if told.step.act is model.Act.CLOSE:
+    if told.step.act is model.Act.CLOSE and not (told.step.shows.silenced and not plain):
         return {"action": "resolve", "dedup_key": key}
     payload: dict[str, Any] = {
         "summary": _summary(told),
         "source": _labelled(told, "instance", "node", "namespace", "cluster") or "PhantomMesh",
         "severity": model.SEVERITIES[told.step.shows.priority],
     }
+    if told.step.act is model.Act.CLOSE:
+        # A resolve needs no words. This one has them: it still fires, and someone should know why this ends.
+        details = {"notes": [wording.short(note, _TEXT_CHARACTERS) for note in told.notes]}
+        return {"action": "resolve", "dedup_key": key, "payload": {**payload, "custom_details": details}}
     trigger: dict[str, Any] = {"action": "trigger", "dedup_key": key, "payload": payload}
     if plain:
         return trigger

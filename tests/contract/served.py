@@ -12,7 +12,7 @@ from typing import BinaryIO
 from aiohttp import ClientSession, web
 
 from routing import message
-from webhook import auth, connections, guard, health, logins, metrics, pages, receive, server
+from webhook import auth, connections, guard, health, logins, metrics, pages, receive, resync, server
 from webhook.store import contract, sqlite
 
 JSON = {"Content-Type": "application/json"}
@@ -42,6 +42,7 @@ class Served:
         self.cuts: list[connections.Cut] = []
         self.reload_faults: Sequence[str] = ()
         self.lanes: Mapping[str, pages.Lane] = {}
+        self.alertmanagers: Sequence[resync.Seen] = ()
         self.monotonic = 0.0
         self.failures = logins.Failures(monotonic=lambda: self.monotonic)
         self.connections = connections.Connections(limits, cut=self.connection_cut)
@@ -88,7 +89,9 @@ class Served:
             alertmanager_url="http://alertmanager.example",
             grafana_url="http://grafana.example",
         )
-        return pages.View(runbooks=self.runbooks, surroundings=around, lanes=self.lanes)
+        return pages.View(
+            runbooks=self.runbooks, surroundings=around, lanes=self.lanes, alertmanagers=self.alertmanagers
+        )
 
     def application(self, max_body_bytes: int) -> web.Application:
         readiness = health.Readiness(self.store)

@@ -11,7 +11,7 @@ import pytest
 from routing import model
 from tests.contract import served
 from tests.unit.build import GROUP, alert, message
-from webhook import pages
+from webhook import pages, resync
 
 ID = model.incident_id(GROUP)
 RUNBOOKS = {
@@ -137,6 +137,37 @@ class TestOverview:
         _, page, _ = await service.get("/")
         words = " ".join(re.sub(r"<[^>]+>", " ", page).split())
         assert "any Prometheus missing no Watchdog has arrived yet" in words
+
+    async def test_says_which_alertmanagers_are_believed_and_why_not(self, service: served.Served) -> None:
+        service.alertmanagers = [
+            resync.Seen(address="http://one:9093", answered_at=service.now, error="", doubts={"eu-1": ""}),
+            resync.Seen(address="http://two:9093", error="it answers 503"),
+            resync.Seen(address="http://three:9093", error="", doubts={"eu-1": "lists no Watchdog of it"}),
+        ]
+        _, page, _ = await service.get("/")
+        section = page.partition("<h2>Alertmanagers</h2>")[2]
+        words = " ".join(re.sub(r"<[^>]+>", " ", section).split())
+        assert "http://one:9093 believed lists a fresh Watchdog of each source, answered 0 s ago" in words
+        assert "http://two:9093 not believed it answers 503" in words
+        assert "http://three:9093 not believed eu-1: lists no Watchdog of it" in words
+
+    async def test_says_that_nobody_is_asked(self, service: served.Served) -> None:
+        _, page, _ = await service.get("/")
+        assert "ALERTMANAGER_URL is not set" in page
+
+    async def test_says_what_is_silenced_and_by_whom(self, service: served.Served) -> None:
+        silence = model.Mute(kind=model.MuteKind.SILENCED, by="ann", comment="<b>disk</b>")
+        await hear(service, replace(alert(), muted=silence))
+        _, page, _ = await service.get("/")
+        assert "It is silenced by ann (&lt;b&gt;disk&lt;/b&gt;)." in page
+        _, page, _ = await service.get(f"/incidents/{ID}")
+        assert '<span class="word">silenced</span>' in page
+
+    async def test_says_that_a_recovery_is_not_confirmed(self, service: served.Served) -> None:
+        await hear(service, replace(alert(), recovers_at=service.now))
+        _, page, _ = await service.get(f"/incidents/{ID}")
+        assert '<span class="word">recovery unconfirmed</span>' in page
+        assert "Recovery unconfirmed: Alertmanager said that it resolved" in page
 
     async def test_shows_sources_and_which_are_silent(self, service: served.Served) -> None:
         await service.store.accept(None, sources=["eu-1"], body=b"", now=service.now)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from routing import model
+from routing import desire, model, truth
 from tests.unit.build import GROUP, alert, at, message
 from webhook.store import contract, opening, sqlite
 
@@ -331,6 +331,137 @@ async def test_a_resolve_follows_an_alert_that_moved_twice(store: contract.Store
 
     assert await accept(store, message(alert(ends=30)), 31) == [model.incident_id(third)]
     assert await store.open_incidents(10) == []
+
+
+# What Alertmanager's lists say
+
+
+async def standing(store: contract.Store) -> list[truth.Standing]:
+    """Everything that stands, read one by one."""
+    found: list[truth.Standing] = []
+    after = ("", "")
+    while page := await store.standing(after, 1):
+        found += page
+        after = (page[0].fingerprint, page[0].incident_id)
+    return found
+
+
+def about(one: truth.Standing, kind: truth.Kind, mute: model.Mute | None = None) -> truth.Findings:
+    finding = truth.Finding(kind=kind, starts_at=one.starts_at, end=one.end, mute=mute)
+    return {one.incident_id: {one.fingerprint: finding}}
+
+
+SILENCE = model.Mute(kind=model.MuteKind.SILENCED, by="ann", until=at(3600))
+
+
+async def test_what_fires_or_is_held_stands(store: contract.Store) -> None:
+    recovering = replace(message(alert("c", ends=20, cluster="eu-1", prometheus="a")), confirmable=True)
+    await accept(store, message(alert("a"), alert("b"), alert("c", cluster="eu-1", prometheus="a")))
+    await accept(store, message(alert("b", ends=10), alert("d", ends=10)), 11)
+    await accept(store, message(alert("b", starts=5), alert("d", starts=5)), 12)
+    await accept(store, recovering, 21)
+    own = replace(message(alert("own"), group=OTHER_GROUP), receiver=desire.OWN_RECEIVER)
+    await store.record(own, at(22))
+
+    found = {
+        one.fingerprint: (one.incident_id, one.receiver, one.claims, one.end, one.held)
+        for one in await standing(store)
+    }
+    assert found == {
+        alert("a").fingerprint: (ID, "phantommesh-alerts", "", None, False),
+        alert("b").fingerprint: (ID, "phantommesh-alerts", "", at(10), True),
+        alert("d").fingerprint: (ID, "phantommesh-alerts", "", at(10), True),
+        recovering.alerts[0].fingerprint: (ID, "phantommesh-alerts", "eu-1/a", at(20), False),
+    }
+
+
+async def test_one_alert_can_stand_in_two_incidents(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    await accept(store, message(alert(ends=20)), 21)
+    await accept(store, message(alert(starts=25), group=OTHER_GROUP), 26)
+    await accept(store, message(alert(starts=10)), 30)
+    assert {one.incident_id for one in await standing(store)} == {ID, OTHER_ID}
+
+
+async def test_a_mute_is_recorded_and_wakes_the_incident(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    await store.rest(ID, 1, None)
+    (one,) = await standing(store)
+
+    assert await store.reconcile(about(one, truth.Kind.FIRES, SILENCE), [], [], at(60)) == [ID]
+    assert await store.due(None, at(60)) == [ID]
+    assert (await look(store)).incident.alerts[one.fingerprint].muted == SILENCE
+    (now,) = await standing(store)
+    assert now.muted == SILENCE
+
+
+async def test_a_finding_that_changes_nothing_wakes_nobody(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    (one,) = await standing(store)
+    assert await store.reconcile(about(one, truth.Kind.FIRES), [], [], at(60)) == []
+
+
+async def test_what_is_gone_is_closed_as_reconciled_and_remembered_so(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    (one,) = await standing(store)
+
+    assert await store.reconcile(about(one, truth.Kind.GONE), [], [], at(60)) == [ID]
+    incident = (await look(store)).incident
+    assert (incident.open, incident.reconciled, incident.resolved_at) == (False, True, at(60))
+    assert await standing(store) == []
+
+
+async def test_a_finding_about_what_was_heard_of_since_is_left_out(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    (one,) = await standing(store)
+    await asyncio.gather(
+        store.reconcile(about(one, truth.Kind.GONE), [], [], at(60)),
+        accept(store, message(alert(starts=55)), 60),
+    )
+    assert (await look(store)).incident.open
+
+
+def stranger(one: model.Alert, group: Mapping[str, str] = OTHER_GROUP) -> truth.Stranger:
+    listed = truth.Listed(
+        incident_id=model.incident_id(group),
+        receiver="hook",
+        name="ServiceDown",
+        updated_at=at(59),
+        mute=None,
+    )
+    return truth.Stranger(group_labels=group, alert=one, listed=listed)
+
+
+async def test_strangers_open_an_incident(store: contract.Store) -> None:
+    strangers = [stranger(alert("a")), stranger(alert("b"))]
+    assert await store.reconcile({}, strangers, [], at(60)) == [OTHER_ID]
+    incident = (await look(store, OTHER_ID)).incident
+    assert (incident.group_labels, incident.receiver, len(incident.firing)) == (OTHER_GROUP, "hook", 2)
+
+
+async def test_a_stranger_leaves_the_group_where_it_was(store: contract.Store) -> None:
+    await accept(store, message(alert()))
+    assert set(await store.reconcile({}, [stranger(alert())], [], at(60))) == {ID, OTHER_ID}
+    left = (await look(store)).incident
+    assert (left.open, left.alerts[alert().fingerprint].moved_to) == (False, OTHER_ID)
+
+
+async def test_what_was_told_in_part_is_known_until_it_is_told_whole(store: contract.Store) -> None:
+    await accept(store, message(alert(), truncated=2))
+    await accept(store, message(alert(ends=10), truncated=2), 11)
+    assert await store.partial() == [ID]
+    assert await store.reconcile({}, [], [ID, OTHER_ID], at(60)) == [ID]
+    assert await store.partial() == []
+    assert not (await look(store)).incident.open
+
+
+async def test_receivers_are_those_of_what_is_open_or_was_lately(store: contract.Store) -> None:
+    for number, receiver in enumerate(["open", "lately", "long ago"]):
+        group = {"number": str(number)}
+        await accept(store, replace(message(alert(str(number)), group=group), receiver=receiver))
+    await accept(store, replace(message(alert("2", ends=10), group={"number": "2"}), receiver="long ago"), 10)
+    await accept(store, replace(message(alert("1", ends=50), group={"number": "1"}), receiver="lately"), 50)
+    assert set(await store.receivers(at(20))) == {"open", "lately"}
 
 
 # Due for a look

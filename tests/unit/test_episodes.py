@@ -1,8 +1,9 @@
 """What a message changes of an incident."""
 
+import dataclasses
 from datetime import timedelta
 
-from routing import episodes, model
+from routing import episodes, model, truth
 from tests.unit import build
 from tests.unit.build import alert, at, message
 
@@ -185,3 +186,156 @@ def test_the_identity_is_that_of_the_group_labels_in_any_order() -> None:
     assert model.incident_id(turned) == model.incident_id(build.GROUP)
     assert model.incident_id({**build.GROUP, "cluster": "eu-2"}) != model.incident_id(build.GROUP)
     assert len(model.dedup_key(model.incident_id(build.GROUP))) <= 255
+
+
+# An end that may be blindness
+
+
+def confirmable(*alerts: model.Alert) -> model.Notification:
+    return dataclasses.replace(message(*alerts), confirmable=True)
+
+
+def finding(kind: truth.Kind, about: model.Alert, mute: model.Mute | None = None) -> dict[str, truth.Finding]:
+    end = about.recovers_at or about.ends_at
+    return {about.fingerprint: truth.Finding(kind=kind, starts_at=about.starts_at, end=end, mute=mute)}
+
+
+def recovering() -> model.Incident:
+    return heard((1, message(alert())), (11, confirmable(alert(ends=10))))
+
+
+def only(incident: model.Incident) -> model.Alert:
+    (one,) = incident.alerts.values()
+    return one
+
+
+SILENCE = model.Mute(kind=model.MuteKind.SILENCED, by="ann", comment="new disk", until=at(3600))
+
+
+def test_the_end_of_a_p1_waits_for_proof_where_there_is_someone_to_ask() -> None:
+    incident = recovering()
+    assert (incident.open, only(incident).fires, only(incident).recovers_at) == (True, True, at(10))
+    assert incident.version == 2
+
+
+def test_the_end_of_a_p2_counts_at_once() -> None:
+    incident = heard((1, message(alert(priority="P2"))), (11, confirmable(alert(priority="P2", ends=10))))
+    assert not incident.open
+
+
+def test_a_proved_recovery_closes_the_incident_with_the_end_that_was_heard() -> None:
+    before = recovering()
+    after = episodes.find(before, finding(truth.Kind.RECOVERED, only(before)), at(60))
+    assert (after.open, after.reconciled, after.resolved_at) == (False, False, at(60))
+    assert (only(after).ends_at, only(after).recovers_at) == (at(10), None)
+
+
+def test_a_disproved_recovery_goes_on_in_the_same_episode() -> None:
+    before = recovering()
+    after = episodes.find(before, finding(truth.Kind.FIRES, only(before)), at(60))
+    assert (after.open, after.episode, only(after).recovers_at) == (True, 1, None)
+
+
+def test_a_later_start_disproves_a_recovery_and_an_earlier_one_does_not() -> None:
+    stale = episodes.absorb(recovering(), confirmable(alert(starts=5)), at(20))
+    assert only(stale).recovers_at == at(10)
+    fresh = episodes.absorb(recovering(), confirmable(alert(starts=15)), at(20))
+    assert (fresh.episode, only(fresh).recovers_at) == (1, None)
+
+
+def test_a_second_end_moves_the_first_one_and_never_back() -> None:
+    later = episodes.absorb(recovering(), confirmable(alert(ends=30)), at(31))
+    assert only(later).recovers_at == at(30)
+    assert episodes.absorb(later, confirmable(alert(ends=20)), at(32)) is later
+
+
+def test_the_end_of_an_earlier_run_says_nothing_of_this_one() -> None:
+    incident = heard((1, message(alert(starts=50))), (52, confirmable(alert(ends=10))))
+    assert only(incident).recovers_at is None
+
+
+def test_a_finding_counts_for_nothing_when_something_was_heard_since() -> None:
+    seen = only(heard((1, message(alert()))))
+    silenced = finding(truth.Kind.FIRES, seen, SILENCE)
+    gone = finding(truth.Kind.GONE, seen)
+    resolved = heard((1, message(alert())), (11, message(alert(ends=10))))
+    restarted = heard((1, message(alert())), (11, message(alert(starts=10))))
+    for now in (recovering(), resolved, restarted):
+        for found in (silenced, gone):
+            assert episodes.find(now, found, at(60)) is now
+    assert episodes.find(resolved, finding(truth.Kind.FIRES, alert("unknown")), at(60)) is resolved
+
+
+# What lists say
+
+
+def test_a_mute_is_a_change_of_state_and_its_wording_is_not() -> None:
+    before = heard((1, message(alert())))
+    muted = episodes.find(before, finding(truth.Kind.FIRES, only(before), SILENCE), at(60))
+    assert (muted.open, muted.version, only(muted).muted) == (True, 2, SILENCE)
+    longer = dataclasses.replace(SILENCE, until=at(7200))
+    prolonged = episodes.find(muted, finding(truth.Kind.FIRES, only(muted), longer), at(90))
+    assert (prolonged.version, only(prolonged).muted) == (2, longer)
+
+
+def test_an_alert_that_is_told_of_is_not_muted() -> None:
+    before = heard((1, message(alert())))
+    muted = episodes.find(before, finding(truth.Kind.FIRES, only(before), SILENCE), at(60))
+    assert only(episodes.absorb(muted, message(alert()), at(70))).muted is None
+
+
+def test_a_held_firing_that_is_listed_counts_at_once() -> None:
+    held = heard((1, message(alert())), (21, message(alert(ends=20))), (30, message(alert(starts=10))))
+    assert not held.open
+    after = episodes.find(held, finding(truth.Kind.FIRES, only(held)), at(31))
+    assert (after.open, after.episode, only(after).ends_at) == (True, 2, None)
+
+
+def test_what_is_gone_closes_the_incident_as_reconciled() -> None:
+    before = heard((1, message(alert())))
+    after = episodes.find(before, finding(truth.Kind.GONE, only(before)), at(60))
+    assert (after.open, after.reconciled, only(after).ends_at) == (False, True, at(60))
+    again = episodes.absorb(after, message(alert(starts=70)), at(71))
+    assert (again.open, again.reconciled) == (True, False)
+
+
+def stranger(about: model.Alert, *, updated: float) -> truth.Stranger:
+    listed = truth.Listed(
+        incident_id="", receiver="hook", name="ServiceDown", updated_at=at(updated), mute=None
+    )
+    return truth.Stranger(group_labels=build.GROUP, alert=about, listed=listed)
+
+
+def test_an_alert_that_is_only_listed_opens_its_incident() -> None:
+    opened = episodes.list_strangers(None, [stranger(alert(), updated=50)], at(60))
+    assert opened is not None
+    assert (opened.id, opened.open, opened.episode) == (model.incident_id(build.GROUP), True, 1)
+    assert opened.receiver == "hook"
+
+
+def test_an_alert_that_ended_since_it_was_sent_opens_nothing() -> None:
+    resolved = heard((1, message(alert())), (51, message(alert(ends=50))))
+    for known in (resolved, recovering()):
+        assert episodes.list_strangers(known, [stranger(alert(), updated=50)], at(60)) is known
+    later = episodes.list_strangers(resolved, [stranger(alert(), updated=51)], at(60))
+    assert later is not None
+    assert (later.open, later.episode, later.receiver) == (True, 2, "phantommesh-alerts")
+
+
+def test_an_incident_that_was_told_in_part_closes_once_all_of_it_is_known() -> None:
+    partial = heard((1, message(alert(), truncated=2)), (11, message(alert(ends=10), truncated=2)))
+    assert partial.open
+    whole = episodes.tell_whole(partial, at(60))
+    assert (whole.open, whole.reconciled, whole.truncated_alerts) == (False, True, 0)
+    assert episodes.tell_whole(whole, at(61)) is whole
+
+
+def test_openings_are_kept_for_an_hour() -> None:
+    incident = heard(
+        (0, message(alert())),
+        (10, message(alert(ends=9))),
+        (3000, message(alert(starts=3000))),
+        (3010, message(alert(starts=3000, ends=3009))),
+        (3700, message(alert(starts=3700))),
+    )
+    assert incident.openings == (at(3000), at(3700))

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from routing import events, model
 from tests.contract import served
 from tests.unit.build import alert, message
-from webhook import metrics, receive
+from webhook import metrics, receive, resync
 
 P = "phantommesh_alerts_"
 ABOUT: dict[str, Any] = {"incident_id": "1f" * 16, "destination": "slack-ops", "priority": model.Priority.P1}
@@ -227,3 +227,29 @@ def test_a_lane_tells_what_waits_and_what_was_summarised(measured: metrics.Metri
     assert value(measured, "budget_waits_total", destination="slack-ops") == 6
     assert value(measured, "summarised_total", destination="slack-ops") == 40
     assert value(measured, "deliveries_total", destination="slack-ops", outcome="sent") == 1
+
+
+def looked(*seen: resync.Seen) -> resync.Looked:
+    return resync.Looked(
+        at=datetime(2026, 1, 15, 3, 0, tzinfo=UTC), seconds=0.2, seen=seen, found={"gone": 2, "fires": 0}
+    )
+
+
+def test_a_look_at_alertmanagers_is_measured(measured: metrics.Metrics) -> None:
+    believed = resync.Seen(address="http://one", error="", doubts={"eu-1": ""})
+    measured.looked(looked(believed, resync.Seen(address="http://two", error="it answers 503")))
+    by_peer = {
+        address: [
+            value(measured, name, alertmanager=address)
+            for name in ("alertmanager_up", "alertmanager_believed", "alertmanager_failures_total")
+        ]
+        for address in ("http://one", "http://two")
+    }
+    assert by_peer == {"http://one": [1, 1, 0], "http://two": [0, 0, 1]}
+    assert value(measured, "resync_findings_total", finding="gone") == 2
+    assert value(measured, "resync_seconds_count") == 1
+    assert value(measured, "resync_last_success_timestamp_seconds") == 0
+
+    measured.looked(looked(believed))
+    assert value(measured, "resync_last_success_timestamp_seconds") == 1768446000
+    assert value(measured, "alertmanager_up", alertmanager="http://two") is None

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing import desire, episodes, model, plan
+from routing import desire, episodes, model, plan, truth
 from tests.unit.build import alert, at, message
 
 PAGER = model.Manner(shows_partial_resolves=False, reassert_seconds=1800, since=at(-3600))
@@ -52,10 +52,28 @@ class World:
         self.deliveries: dict[str, model.Delivery] = {}
         self.far = {name: Far() for name in manners}
         self.now = 0.0
+        self.confirmable = False
 
     def hear(self, *alerts: model.Alert, seconds: float = 1) -> None:
         self.now += seconds
-        self.incident = episodes.absorb(self.incident, message(*alerts), at(self.now))
+        heard = dataclasses.replace(message(*alerts), confirmable=self.confirmable)
+        self.incident = episodes.absorb(self.incident, heard, at(self.now))
+        self.look()
+
+    def find(
+        self, kind: truth.Kind, *about: model.Alert, mute: model.Mute | None = None, seconds: float = 1
+    ) -> None:
+        """What Alertmanager's lists say of alerts on record."""
+        assert self.incident is not None
+        self.now += seconds
+        known = [self.incident.alerts[one.fingerprint] for one in about]
+        findings = {
+            one.fingerprint: truth.Finding(
+                kind=kind, starts_at=one.starts_at, end=one.recovers_at or one.ends_at, mute=mute
+            )
+            for one in known
+        }
+        self.incident = episodes.find(self.incident, findings, at(self.now))
         self.look()
 
     def look(self) -> None:
@@ -349,6 +367,151 @@ def test_an_alert_from_outside_that_claims_to_be_such_an_alarm_is_told_everywher
     assert world.reasons("pager") == ["open: fired"]
 
 
+SILENCE = model.Mute(kind=model.MuteKind.SILENCED, by="ann", until=at(3600))
+INHIBITION = model.Mute(kind=model.MuteKind.INHIBITED, by="DatabaseUnreachable")
+MUTING = model.Mute(kind=model.MuteKind.MUTED, by="night")
+
+
+@pytest.mark.parametrize("make", [pager_world, channel_world])
+def test_what_is_silenced_as_a_whole_is_closed_and_told_again_when_the_silence_ends(
+    make: Callable[[], World],
+) -> None:
+    world = make()
+    (name,) = world.manners
+    world.hear(alert())
+    world.settle()
+    world.find(truth.Kind.FIRES, alert(), mute=SILENCE)
+    world.settle()
+    world.find(truth.Kind.FIRES, alert())
+    world.settle()
+    assert world.reasons(name) == ["open: fired", "close: silenced", "open: silence_ended"]
+
+
+def test_what_resolves_while_it_is_silenced_is_told_in_the_channel_and_not_to_the_pager() -> None:
+    told = []
+    for world in (pager_world(), channel_world()):
+        (name,) = world.manners
+        world.hear(alert())
+        world.settle()
+        world.find(truth.Kind.FIRES, alert(), mute=SILENCE)
+        world.settle()
+        world.find(truth.Kind.GONE, alert())
+        world.settle()
+        told.append(world.reasons(name)[2:])
+        world.hear(alert(starts=world.now + 0.5))
+        world.settle()
+        assert world.reasons(name)[-1] == "open: fired"
+    assert told == [[], ["close: reconciled"]]
+
+
+def test_what_is_silenced_before_it_was_told_is_told_when_the_silence_ends() -> None:
+    world = pager_world()
+    world.hear(alert())
+    world.find(truth.Kind.FIRES, alert(), mute=SILENCE)
+    world.settle()
+    assert world.reasons("pager") == []
+    world.find(truth.Kind.FIRES, alert())
+    world.settle()
+    assert world.reasons("pager") == ["open: fired"]
+
+
+def test_what_is_silenced_in_part_is_told_in_the_channel_and_not_to_the_pager() -> None:
+    told = []
+    for world in (pager_world(), channel_world()):
+        (name,) = world.manners
+        world.hear(alert("a"), alert("b"))
+        world.settle()
+        world.find(truth.Kind.FIRES, alert("a"), mute=SILENCE)
+        world.settle()
+        world.find(truth.Kind.FIRES, alert("a"))
+        world.settle()
+        told.append(world.reasons(name)[1:])
+    assert told == [[], ["update: partly_silenced", "update: silence_ended"]]
+
+
+def test_the_rest_of_what_is_silenced_in_part_closes_it_as_silenced() -> None:
+    world = pager_world()
+    world.hear(alert("a"), alert("b"))
+    world.settle()
+    world.find(truth.Kind.FIRES, alert("a"), mute=SILENCE)
+    world.hear(alert("b", ends=2))
+    world.settle()
+    assert world.reasons("pager") == ["open: fired", "close: silenced"]
+
+
+@pytest.mark.parametrize("mute", [INHIBITION, MUTING])
+def test_what_is_inhibited_stays_open_and_is_not_reasserted(mute: model.Mute) -> None:
+    world = pager_world()
+    world.hear(alert())
+    world.settle()
+    world.find(truth.Kind.FIRES, alert(), mute=mute)
+    assert world.due("pager", at(99999)) is None
+    world.find(truth.Kind.FIRES, alert())
+    assert isinstance(world.due("pager", at(99999)), model.Step)
+
+
+def test_what_is_inhibited_is_shown_in_the_channel() -> None:
+    world = channel_world()
+    world.hear(alert())
+    world.settle()
+    world.find(truth.Kind.FIRES, alert(), mute=INHIBITION)
+    world.settle()
+    world.find(truth.Kind.FIRES, alert())
+    world.settle()
+    assert world.reasons("channel")[1:] == ["update: inhibited", "update: inhibition_ended"]
+
+
+def recovery(world: World) -> None:
+    world.confirmable = True
+    world.hear(alert())
+    world.settle()
+    world.hear(alert(ends=1.5))
+
+
+def test_a_recovery_without_proof_is_shown_in_the_channel_after_six_minutes() -> None:
+    world = channel_world()
+    recovery(world)
+    assert world.due("channel") == model.Wait(until=at(361.5))
+    world.now = 361.5
+    world.settle()
+    assert world.due("channel") is None
+    world.find(truth.Kind.RECOVERED, alert())
+    world.settle()
+    assert world.reasons("channel") == ["open: fired", "update: recovery_unconfirmed", "close: resolved"]
+
+
+def test_a_recovery_without_proof_that_is_disproved_is_told_in_the_channel() -> None:
+    world = channel_world()
+    recovery(world)
+    world.now = 400
+    world.settle()
+    world.find(truth.Kind.FIRES, alert())
+    world.settle()
+    assert world.reasons("channel")[-1] == "update: recovery_disproved"
+
+
+def test_the_pager_stays_open_until_a_recovery_is_proved() -> None:
+    world = pager_world()
+    recovery(world)
+    world.now = 400
+    world.settle()
+    assert world.reasons("pager") == ["open: fired"]
+    world.find(truth.Kind.RECOVERED, alert())
+    world.settle()
+    assert world.reasons("pager") == ["open: fired", "close: resolved"]
+
+
+def test_a_p1_that_came_and_was_gone_during_an_outage_is_told() -> None:
+    world = pager_world()
+    world.hear(alert())
+    world.find(truth.Kind.GONE, alert())
+    world.settle()
+    assert world.reasons("pager") == [
+        "open: fired_and_resolved_before_it_could_be_told",
+        "close: reconciled",
+    ]
+
+
 CUTS = ["before intent", "before send", "before receipt"]
 
 
@@ -395,7 +558,9 @@ actions = st.one_of(
     st.tuples(st.just("fire"), st.sampled_from("abc")),
     st.tuples(st.just("resolve"), st.sampled_from("abc")),
     st.tuples(st.just("tell"), st.sampled_from(["", *CUTS])),
+    st.tuples(st.sampled_from(["silence", "inhibit", "unmute", "gone"]), st.sampled_from("abc")),
 )
+MUTES = {"silence": SILENCE, "inhibit": INHIBITION, "unmute": None}
 
 
 @given(priority=st.sampled_from(["P1", "P2"]), story=st.lists(actions, max_size=25))
@@ -403,6 +568,7 @@ actions = st.one_of(
 def test_whatever_happens_the_far_end_agrees_in_the_end(priority: str, story: list[tuple[str, str]]) -> None:
     world = pager_world()
     runs: dict[str, float] = {}
+    silences = 0
     for action, detail in story:
         if action == "tell":
             if world.incident is not None:
@@ -410,13 +576,22 @@ def test_whatever_happens_the_far_end_agrees_in_the_end(priority: str, story: li
         elif action == "fire":
             runs.setdefault(detail, world.now + 0.5)
             world.hear(alert(detail, starts=runs[detail], priority=priority))
-        elif detail in runs:
+        elif detail not in runs:
+            continue
+        elif action == "resolve":
             world.hear(alert(detail, starts=runs.pop(detail), ends=world.now + 0.5, priority=priority))
+        elif action == "gone":
+            world.find(truth.Kind.GONE, alert(detail, priority=priority))
+            runs.pop(detail)
+        else:
+            world.find(truth.Kind.FIRES, alert(detail, priority=priority), mute=MUTES[action])
+            silences += action == "silence"
     if world.incident is None:
         return
     world.settle()
     far = world.far["pager"]
-    assert far.open == world.incident.open
-    assert far.opened <= world.incident.episode
-    if priority == "P1":
+    is_loud = any(not one.muted or one.muted is INHIBITION for one in world.incident.firing)
+    assert far.open == is_loud
+    assert far.opened <= world.incident.episode + silences
+    if priority == "P1" and not silences:
         assert far.episodes_told == world.incident.episode

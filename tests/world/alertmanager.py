@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,25 @@ class Alertmanager(process.Program):
         """What `/api/v2/alerts` lists."""
         found: list[Mapping[str, Any]] = await web.get_json(f"{self.url}/api/v2/alerts")
         return found
+
+    async def silence(self, name: str, seconds: float, comment: str = "new disk") -> str:
+        """Silence the alerts of a name from now on; returns the silence's id."""
+        now = datetime.now(UTC)
+        answer = await web.post_json(
+            f"{self.url}/api/v2/silences",
+            {
+                "matchers": [{"name": "alertname", "value": name, "isRegex": False}],
+                "startsAt": now.isoformat(),
+                "endsAt": (now + timedelta(seconds=seconds)).isoformat(),
+                "createdBy": "ann",
+                "comment": comment,
+            },
+        )
+        return str(answer["silenceID"])
+
+    async def reload(self) -> None:
+        """Read the configuration anew."""
+        await web.post_json(f"{self.url}/-/reload", None)
 
     async def post_alerts(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Post alerts as Prometheus does: labels, annotations, startsAt, endsAt, generatorURL."""
@@ -47,6 +67,7 @@ async def run(
         program,
         *_files(config_path=config_path, folder=folder),
         f"--web.listen-address={address}",
+        f"--web.external-url=http://{address}/",
         f"--cluster.listen-address={cluster_address}",
         *(f"--cluster.peer={peer}" for peer in peers),
         name=f"Alertmanager of {parts.name}",

@@ -1,6 +1,6 @@
 """A real Prometheus."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,12 @@ class Prometheus(process.Program):
 
 @asynccontextmanager
 async def run(
-    parts: programs.Parts, config_path: Path, *, folder: Path, port: int | None = None
+    parts: programs.Parts,
+    config_path: Path,
+    *,
+    folder: Path,
+    port: int | None = None,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Prometheus]:
     """Run it on a configuration file, with its data and log under `folder`.
 
@@ -78,6 +83,7 @@ async def run(
         f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address={address}",
         "--web.enable-lifecycle",
+        *options,
         name=f"Prometheus of {parts.name}",
         url=f"http://{address}",
         log_path=folder / "prometheus.log",

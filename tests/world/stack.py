@@ -74,7 +74,6 @@ async def run(
                     **environment(
                         service_url=f"http://127.0.0.1:{service_port}",
                         prometheus_url=prometheus_pages,
-                        alertmanager_url=f"http://127.0.0.1:{alertmanager_port}",
                         pagerduty_at=the_pagerduty,
                         slack_at=the_slack,
                     ),
@@ -117,11 +116,14 @@ def environment(
     *,
     service_url: str,
     prometheus_url: str,
-    alertmanager_url: str,
     pagerduty_at: pagerduty.PagerDuty,
     slack_at: slack.Slack,
 ) -> Mapping[str, str]:
-    """The service's environment with every destination live."""
+    """The service's environment with every destination live.
+
+    Without ALERTMANAGER_URL: an Alertmanager that just started is not believed for 5 minutes, and so long would the
+    resolve of a P1 wait.
+    """
     return {
         "PAGERDUTY_SERVICE_KEY": ROUTING_KEY,
         "PAGERDUTY_EVENTS_URL": pagerduty_at.url,
@@ -129,5 +131,4 @@ def environment(
         "WEBHOOK_TOKEN": WEBHOOK_TOKEN,
         "EXTERNAL_URL": service_url,
         "PROMETHEUS_URL": prometheus_url,
-        "ALERTMANAGER_URL": alertmanager_url,
     }

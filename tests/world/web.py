@@ -25,13 +25,17 @@ async def get_json(url: str, **params: str) -> Any:
         return await answer.json()
 
 
-async def post_json(url: str, body: object) -> None:
-    """Raises: aiohttp.ClientResponseError for a status of 400 or above."""
+async def post_json(url: str, body: object) -> Any:
+    """The decoded answer, None where it is empty.
+
+    Raises:
+        aiohttp.ClientResponseError: a status of 400 or above.
+    """
     async with (
         aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session,
-        session.post(url, json=body),
+        session.post(url, json=body) as answer,
     ):
-        return
+        return await answer.json() if await answer.read() else None
 
 
 async def poll(url: str, wanted: Callable[[Any], T], *, timeout_seconds: float) -> T:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from routing import ledger, model
+from routing import ledger, model, truth
 
 
 class StoreRefused(Exception):
@@ -100,6 +100,42 @@ class Store(ledger.Ledger, Protocol):
 
     async def sources(self) -> Mapping[str, datetime]:
         """When each source's Watchdog was last heard."""
+        ...
+
+    async def standing(self, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
+        """Alerts from outside that fire or are held, in the order of fingerprint and incident.
+
+        Args:
+            after: fingerprint and incident of the last one of the page before; empty ones for the first page.
+            limit: of a page.
+        """
+        ...
+
+    async def partial(self) -> Sequence[str]:
+        """Open incidents whose last message left alerts out."""
+        ...
+
+    async def receivers(self, since: datetime) -> Sequence[str]:
+        """Names of Alertmanager's receivers in the messages about incidents that are open, or were since then."""
+        ...
+
+    async def reconcile(
+        self,
+        findings: truth.Findings,
+        strangers: Sequence[truth.Stranger],
+        told_whole: Collection[str],
+        now: datetime,
+    ) -> Sequence[str]:
+        """Record what Alertmanager's lists say, in one transaction; returns the incidents that it changed.
+
+        Findings about what was heard of since they were made are left out.
+
+        Args:
+            findings: about alerts on record, by incident.
+            strangers: alerts that are listed and not on record: they fire from now on, here alone.
+            told_whole: incidents of which no alert is unknown any more, so that they may close.
+            now: the time.
+        """
         ...
 
     async def counts(self) -> Counts:

@@ -4,15 +4,16 @@ Requests of one batch were all made before any was answered, so they have no ord
 anybody could rely on; they are taken in the order in which they came.
 """
 
+import functools
 import hashlib
 import sqlite3
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from routing import episodes, model
+from routing import episodes, model, truth
 from webhook.store import rows
 
 ROW_BYTES = 64
@@ -53,9 +54,33 @@ def release(connection: sqlite3.Connection, incident_id: str, now: datetime) -> 
     """Let the held firings of an incident count; returns the ids of the incidents whose state it changed."""
     batch = _Batch(connection)
     batch.load([incident_id])
-    changed = batch.release(incident_id, now)
+    changed = batch.change(incident_id, lambda known: episodes.release(known, now), now)
     batch.write()
-    return changed
+    return list(changed)
+
+
+def reconcile(
+    connection: sqlite3.Connection,
+    findings: truth.Findings,
+    strangers: Sequence[truth.Stranger],
+    told_whole: Collection[str],
+    now: datetime,
+) -> Sequence[str]:
+    """Record what Alertmanager's lists say; returns the ids of the incidents whose state it changed."""
+    by_incident: defaultdict[str, list[truth.Stranger]] = defaultdict(list)
+    for stranger in strangers:
+        by_incident[stranger.listed.incident_id].append(stranger)
+    batch = _Batch(connection)
+    batch.load([*findings, *by_incident, *told_whole])
+    changed: dict[str, None] = {}
+    for incident_id, found in findings.items():
+        changed |= batch.change(incident_id, functools.partial(episodes.find, findings=found, now=now), now)
+    for incident_id, listed in by_incident.items():
+        changed |= batch.list_strangers(incident_id, listed, now)
+    for incident_id in told_whole:
+        changed |= batch.change(incident_id, lambda known: episodes.tell_whole(known, now), now)
+    batch.write()
+    return list(changed)
 
 
 class _Batch:
@@ -97,9 +122,19 @@ class _Batch:
                 changed |= self._resolve_there(known.moved_to, heard, now)
         return list(changed)
 
-    def release(self, incident_id: str, now: datetime) -> list[str]:
+    def change(
+        self, incident_id: str, how: Callable[[model.Incident], model.Incident], now: datetime
+    ) -> dict[str, None]:
+        """Change an incident, if it is known; returns the incidents whose state changed by it."""
         before = self._newest.get(incident_id)
-        return list(self._put(before, episodes.release(before, now), now)) if before else []
+        return self._put(before, how(before), now) if before else {}
+
+    def list_strangers(
+        self, incident_id: str, strangers: Sequence[truth.Stranger], now: datetime
+    ) -> dict[str, None]:
+        before = self._newest.get(incident_id)
+        after = episodes.list_strangers(before, strangers, now)
+        return self._put(before, after, now) if after else {}
 
     def write(self) -> None:
         incidents, alerts, gone = [], [], []

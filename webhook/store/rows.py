@@ -1,6 +1,7 @@
 """Rows to values and back. Times are whole microseconds since 1970, UTC; JSON is compact with sorted keys."""
 
 import sqlite3
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from routing import model
+from routing import desire, model, peers, truth
 from webhook.store import statements
 
 SQL = statements.named("sqlite.sql")
@@ -169,6 +170,34 @@ def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.
         reconciled=bool(reconciled),
         openings=() if openings == "[]" else tuple(from_micros(micros) for micros in _micros(openings)),
     )
+
+
+def standing(connection: sqlite3.Connection, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
+    """Alerts from outside that fire or are held, after a fingerprint and incident, in that order."""
+    found = connection.execute(
+        SQL["standing"],
+        {
+            "fingerprint": after[0],
+            "incident_id": after[1],
+            "own": desire.OWN_RECEIVER,
+            "limit": limit,
+        },
+    )
+    return [
+        truth.Standing(
+            incident_id=incident_id,
+            fingerprint=fingerprint,
+            receiver=sys.intern(receiver),
+            claims=sys.intern(peers.source({"cluster": cluster or "", "prometheus": prometheus or ""})),
+            starts_at=from_micros(starts_at),
+            end=_maybe_instant(end),
+            held=bool(held),
+            muted=None if muted is None else _mute(muted),
+        )
+        for (
+            incident_id, fingerprint, receiver, cluster, prometheus, starts_at, end, held, muted,
+        ) in found
+    ]  # fmt: skip
 
 
 def situations(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Situation]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from routing import ledger, model
+from routing import ledger, model, truth
 from webhook.store import contract, opening, pruning, readers, recording, rows, writer
 
 Result = TypeVar("Result")
@@ -78,6 +78,26 @@ class _Sqlite:
 
     async def release_held(self, incident_id: str, now: datetime) -> Sequence[str]:
         return await self._write(lambda connection: recording.release(connection, incident_id, now))
+
+    async def standing(self, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
+        return await self._readers.read(lambda connection: rows.standing(connection, after, limit))
+
+    async def partial(self) -> Sequence[str]:
+        return await self._column("partial", ())
+
+    async def receivers(self, since: datetime) -> Sequence[str]:
+        return await self._column("receivers", (rows.to_micros(since),))
+
+    async def reconcile(
+        self,
+        findings: truth.Findings,
+        strangers: Sequence[truth.Stranger],
+        told_whole: Collection[str],
+        now: datetime,
+    ) -> Sequence[str]:
+        return await self._write(
+            lambda connection: recording.reconcile(connection, findings, strangers, told_whole, now)
+        )
 
     async def due(self, after: datetime | None, until: datetime) -> Sequence[str]:
         since = _EVER if after is None else rows.to_micros(after)

@@ -21,6 +21,26 @@ SELECT json_group_array(json_array(fingerprint, incident_id))
 FROM alert
 WHERE status = 'firing' AND fingerprint IN (SELECT value FROM json_each(?))
 
+-- name: standing
+-- What fires or is held, a page at a time, without what this service raised itself.
+SELECT
+    alert.incident_id, alert.fingerprint, incident.receiver,
+    json_extract(alert.labels, '$.cluster'), json_extract(alert.labels, '$.prometheus'),
+    alert.starts_at, coalesce(alert.recovers_at, alert.ends_at), alert.held_until IS NOT NULL, alert.muted
+FROM alert
+JOIN incident ON incident.id = alert.incident_id
+WHERE alert.status = 'firing'
+AND (alert.fingerprint, alert.incident_id) > (:fingerprint, :incident_id)
+AND incident.receiver != :own
+ORDER BY alert.fingerprint, alert.incident_id
+LIMIT :limit
+
+-- name: partial
+SELECT id FROM incident WHERE open = 1 AND truncated_alerts > 0
+
+-- name: receivers
+SELECT DISTINCT receiver FROM incident WHERE open = 1 OR resolved_at > ?
+
 -- name: save_incident
 INSERT INTO incident (
     id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,

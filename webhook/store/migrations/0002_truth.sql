@@ -7,8 +7,5 @@ ALTER TABLE incident ADD COLUMN openings TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE alert ADD COLUMN recovers_at INTEGER;
 ALTER TABLE alert ADD COLUMN muted TEXT;
 
--- Finds what waits for proof without looking at all that fires.
-CREATE INDEX alert_recovering ON alert (recovers_at) WHERE recovers_at IS NOT NULL;
-
 ALTER TABLE delivery ADD COLUMN reference TEXT NOT NULL DEFAULT '';
 ALTER TABLE delivery ADD COLUMN dead_at INTEGER;

@@ -1,4 +1,4 @@
-"""Writes what repeats other files: the objects below deploy/kubernetes, and the table of alerts in rules/README.md.
+"""Writes what repeats other files: objects below deploy/kubernetes, the table in rules/README.md, deploy/REFERENCE.md.
 
   python -m tests.rules.generate [--check]
 
@@ -15,6 +15,7 @@ import yaml
 
 from tests import parts
 from tests.deploy import operator
+from tests.docs import reference
 
 ROOT = parts.CHECKOUT
 RULES = ROOT / "rules"
@@ -62,7 +63,7 @@ def main(words: list[str]) -> int:
         if not asked.check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(wanted()[path], "utf-8")
-        print(f"{path.relative_to(ROOT)}: {'not current; run ./dev rules' if asked.check else 'written'}")
+        print(f"{path.relative_to(ROOT)}: {'not current; run ./dev docs' if asked.check else 'written'}")
     return 1 if stale and asked.check else 0
 
 
@@ -75,6 +76,7 @@ def wanted() -> dict[Path, str]:
             "the Prometheus Operator", operator.alertmanager_config(ALERTMANAGER)
         ),
         ALERTMANAGER_SECRET: _alertmanager("a Secret", operator.secret(ALERTMANAGER)),
+        reference.REFERENCE: reference.text(),
     }
 
 

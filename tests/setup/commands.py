@@ -24,7 +24,8 @@ def main(usage: str, words: list[str]) -> int:
         "test": test,
         "parts": show_parts,
         "picture": picture,
-        "rules": rules,
+        "rules": generated,
+        "docs": generated,
         "bench": bench,
         "lock": lock,
     }
@@ -61,7 +62,7 @@ def test(arguments: list[str]) -> int:
     return suite.run(arguments, missing)
 
 
-def rules(arguments: list[str]) -> int:
+def generated(arguments: list[str]) -> int:
     install_dependencies()
     environment.enter("tests.rules.generate", arguments)
 

@@ -33,6 +33,13 @@ class Sent(Attempt):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Attempt):
+    """The far end took it, and people have to know or do something about it."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retried(Attempt):
     """A passing failure; the lane pauses and tries again."""
 
@@ -97,6 +104,7 @@ class StoreTrouble:
 
 Event = (
     Sent
+    | Noted
     | Retried
     | Refused
     | Dead

@@ -85,6 +85,7 @@ class Message:
         notes: facts for people, one sentence each ("fired 7 times while this could not be told",
             "priority label unknown: treated as P2", "12 alerts are not in Alertmanager's message").
         summons: set where this is told in the place of a destination that has not taken it.
+        reference: what the far end needs to find what is shown there already (`Delivery.reference`).
     """
 
     incident: model.Incident
@@ -95,6 +96,7 @@ class Message:
     advice: Advice | None
     notes: tuple[str, ...] = ()
     summons: Summons | None = None
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +68,7 @@ class Teller:
             "reason": step.reason,
         }
         try:
-            await self._send(name, situation, step, attempt)
+            receipt = await self._send(name, situation, step, attempt)
         except contract.Refused as refusal:
             await self._bury(attempt, step, str(refusal))
         except contract.Passing as fault:
@@ -83,29 +84,31 @@ class Teller:
             await self._fail(attempt, fault, pause, was_uncertain=was_uncertain)
             await self._announcer.suspend(name, str(fault))
         else:
-            await self._settle(attempt, situation, step)
+            await self._settle(attempt, situation, step, receipt)
 
     async def _send(
         self, name: str, situation: model.Situation, step: model.Step, attempt: Mapping[str, Any]
-    ) -> None:
+    ) -> contract.Receipt:
         try:
-            await self._once(name, situation, step, plain=False)
+            return await self._once(name, situation, step, plain=False)
         except contract.Refused as refusal:
             self._emit(events.Refused(**attempt, error=str(refusal)))
             try:
-                await self._once(name, situation, step, plain=True)
+                return await self._once(name, situation, step, plain=True)
             except _Defect:
-                await self._once(name, situation, step, plain=True, bare=True)
+                return await self._once(name, situation, step, plain=True, bare=True)
 
     async def _once(
         self, name: str, situation: model.Situation, step: model.Step, *, plain: bool, bare: bool = False
-    ) -> None:
+    ) -> contract.Receipt:
         if not await self._lanes[name].admit(step.shows.priority):
             raise contract.Passing("the far end takes no more at the moment")
         try:
             told = message.bare(situation.incident, step) if bare else self._compose(situation, step)
+            delivery = situation.deliveries.get(name)
+            told = replace(told, reference=delivery.reference if delivery else "")
             async with asyncio.timeout(SEND_DEADLINE_SECONDS):
-                await self._targets[name].destination.send(told, plain=plain)
+                return await self._targets[name].destination.send(told, plain=plain)
         except TimeoutError as late:
             raise contract.Passing(
                 f"no answer within {SEND_DEADLINE_SECONDS:.0f} s", outcome_known=False
@@ -117,12 +120,22 @@ class Teller:
             _logger.exception("could not render a message", extra={"incident": situation.incident.id})
             raise _Defect(f"could not be rendered: {type(defect).__name__}") from defect
 
-    async def _settle(self, attempt: Mapping[str, Any], situation: model.Situation, step: model.Step) -> None:
+    async def _settle(
+        self,
+        attempt: Mapping[str, Any],
+        situation: model.Situation,
+        step: model.Step,
+        receipt: contract.Receipt,
+    ) -> None:
         incident, name, now = situation.incident, attempt["destination"], self._clock()
         delivery = situation.deliveries.get(name)
         if delivery is not None and delivery.dead_at:
             await self._announcer.taken(name, incident.id)
-        await self._patience.until_recorded(lambda: self._ledger.settle(incident.id, name, step.shows, now))
+        await self._patience.until_recorded(
+            lambda: self._ledger.settle(incident.id, name, step.shows, now, reference=receipt.reference)
+        )
+        if receipt.note:
+            self._emit(events.Noted(**attempt, note=receipt.note))
         starts = [incident.alerts[fp].starts_at for fp in step.joined if fp in incident.alerts]
         self._emit(
             events.Sent(

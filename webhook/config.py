@@ -33,6 +33,7 @@ class PagerDuty:
         retired: kept for its resolves only.
         line: where it stands in its file, from 1.
         routing_key: an integration key of Events API v2; None where it is not set.
+        previous_key: the key before it, during a rotation; None where there is none.
         secret_from: where the key comes from, for people: a variable's name or a path.
         events_url: the base of the Events API, without a path.
     """
@@ -42,6 +43,7 @@ class PagerDuty:
     retired: bool
     line: int
     routing_key: environment.Secret | None
+    previous_key: environment.Secret | None
     secret_from: str
     events_url: str
 
@@ -250,11 +252,13 @@ class _Loading:
         match entry["kind"]:
             case "pagerduty":
                 key, origin = self._secret((*path, "routing_key"), entry["routing_key"], environment.token)
+                previous = self._previous_key((*path, "routing_key_previous"), entry, has_key=key is not None)
                 return PagerDuty(
                     name=name,
                     retired=retired,
                     line=line,
                     routing_key=key,
+                    previous_key=previous,
                     secret_from=origin,
                     events_url=self._events_url(path, entry),
                 )
@@ -270,6 +274,16 @@ class _Loading:
                 )
             case _:
                 return Log(name=name, retired=retired, line=line)
+
+    def _previous_key(
+        self, path: strictyaml.Path, entry: Mapping[str, Any], *, has_key: bool
+    ) -> environment.Secret | None:
+        if "routing_key_previous" not in entry:
+            return None
+        key, origin = self._secret(path, entry["routing_key_previous"], environment.token)
+        if key is not None and not has_key:
+            self._wrong(path, f"{origin} is set and routing_key's secret is not; set the new key too")
+        return key
 
     def _backups(
         self, entries: Mapping[str, Mapping[str, Any]], known: Mapping[str, Destination]

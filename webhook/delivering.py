@@ -42,8 +42,13 @@ def told_name(entry: config.Destination, *, dry_run: bool) -> str:
 def build(entry: config.Destination, *, dry_run: bool) -> contract.Destination:
     """The destination that an entry of routing.yml describes; a dry one prints to the log."""
     match entry:
-        case config.PagerDuty(routing_key=key) if key is not None and not dry_run:
-            return pagerduty.PagerDuty(name=entry.name, routing_key=key.reveal(), events_url=entry.events_url)
+        case config.PagerDuty(routing_key=key, previous_key=previous) if key is not None and not dry_run:
+            return pagerduty.PagerDuty(
+                name=entry.name,
+                routing_key=key.reveal(),
+                previous_key=previous.reveal() if previous else "",
+                events_url=entry.events_url,
+            )
         case config.Slack(webhook=address) if address is not None and not dry_run:
             return slack.Slack(name=entry.name, webhook_url=address.reveal(), channel=entry.channel)
         case config.Log():

@@ -205,6 +205,7 @@ class Narrator:
 
 _TOLD: Mapping[type[events.Event], tuple[int, str]] = {
     events.Sent: (logging.INFO, "told"),
+    events.Noted: (logging.WARNING, "told, and someone has to see to it"),
     events.Retried: (logging.WARNING, "could not tell, trying again"),
     events.Refused: (logging.WARNING, "refused, trying again in the plain form"),
     events.Dead: (logging.ERROR, "refused for good: a dead letter"),

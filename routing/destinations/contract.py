@@ -69,6 +69,19 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The far end took it.
+
+    Attributes:
+        reference: what to keep as `Delivery.reference`; None keeps what is there.
+        note: what people have to know or do about it; "" where there is nothing. Without secrets.
+    """
+
+    reference: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One HTTP request as it would go out, for people. Secrets in it are masked.
 
@@ -90,8 +103,8 @@ class Destination(Protocol):
         """How it likes to be told."""
         ...
 
-    async def send(self, told: message.Message, *, plain: bool) -> None:
-        """Show it; returns on the far end's receipt. One attempt, no retry inside.
+    async def send(self, told: message.Message, *, plain: bool) -> Receipt:
+        """Show it; returns the far end's receipt. One attempt, no retry inside.
 
         The caller bounds the call in time; a send that is cancelled has an unknown outcome.
 

@@ -27,9 +27,10 @@ class Log:
         self._name = name
         self._stands_for = stands_for
 
-    async def send(self, told: message.Message, *, plain: bool) -> None:
+    async def send(self, told: message.Message, *, plain: bool) -> contract.Receipt:
         """Write the line."""
         _LOGGER.info("%s", json.dumps(self._record(told, plain=plain)))
+        return contract.Receipt()
 
     async def rehearse(self, told: message.Message, *, plain: bool) -> None:
         """Nothing leaves this process."""

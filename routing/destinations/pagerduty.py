@@ -3,6 +3,8 @@
 The client behind it stands in `pagerduty_client` alone. Limits and semantics are from PagerDuty's documentation.
 """
 
+import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -36,36 +38,96 @@ _MAPPING_CHARACTERS = 8_000
 class PagerDuty:
     """One PagerDuty service.
 
+    PagerDuty drops a resolve that names another key than its trigger did. So each event of an incident goes with the
+    key that triggered it, as long as that key is here; `Receipt.reference` says which one that was.
+
     Args:
         name: of the destination in routing.yml.
         routing_key: an Events v2 integration key; a secret, which no error holds.
+        previous_key: the one before it, during a rotation; "" where there is none.
         events_url: the base without a path.
     """
 
     traits = contract.Traits(shows_partial_resolves=False, reassert_seconds=1800)
 
-    def __init__(self, *, name: str, routing_key: str, events_url: str) -> None:
+    def __init__(self, *, name: str, routing_key: str, previous_key: str = "", events_url: str) -> None:
         self.far_end = budget.FarEnd(identity=contract.identity(f"{events_url} {routing_key}"), limit=LIMIT)
         self._routing_key = routing_key
-        self._client = pagerduty_client.Client(name=name, routing_key=routing_key, events_url=events_url)
+        self._keys = {reference(key): key for key in (previous_key, routing_key) if key}
+        self._client = pagerduty_client.Client(name=name, events_url=events_url)
 
-    async def send(self, told: message.Message, *, plain: bool) -> None:
-        """Trigger or resolve, once."""
-        answer = await self._client.enqueue(event(told, plain=plain))
-        failure = judge(answer.status, self._masked(answer.body), retry_after=answer.retry_after)
-        if failure is not None:
-            raise failure
+    async def send(self, told: message.Message, *, plain: bool) -> contract.Receipt:
+        """Trigger or resolve, once with each key that it may have been triggered with."""
+        if told.step.act is model.Act.CLOSE:
+            return await self._resolve(told, plain=plain)
+        return await self._trigger(told, plain=plain)
 
     async def rehearse(self, told: message.Message, *, plain: bool) -> contract.Request:
-        """The request that `send` would make."""
-        prepared = await self._client.rehearse(event(told, plain=plain))
+        """The first request that `send` would make."""
+        key = self._keys.get(told.reference, self._routing_key)
+        prepared = await self._client.rehearse(event(told, plain=plain), routing_key=key)
         return replace(prepared, body=self._masked(prepared.body))
 
     async def close(self) -> None:
         """Nothing is held between events."""
 
+    async def _trigger(self, told: message.Message, *, plain: bool) -> contract.Receipt:
+        """With the key that triggered it before; where that is gone, anew, so that what is open goes on paging."""
+        key = self._keys.get(told.reference, self._routing_key)
+        is_gone = bool(told.reference) and told.reference not in self._keys
+        try:
+            await self._enqueue(told, key, plain=plain)
+        except _KeyRefused:
+            if key == self._routing_key:
+                raise
+            key, is_gone = self._routing_key, True
+            await self._enqueue(told, key, plain=plain)
+        return contract.Receipt(reference=reference(key), note=_TRIGGERED_ANEW if is_gone else "")
+
+    async def _resolve(self, told: message.Message, *, plain: bool) -> contract.Receipt:
+        known = self._keys.get(told.reference)
+        if told.reference and known is None:
+            raise contract.Refused(_CLOSE_BY_HAND)
+        # Without a reference either key may have triggered it. The resolve with the other one is dropped.
+        for key in [known] if known else self._keys.values():
+            try:
+                await self._enqueue(told, key, plain=plain)
+            except _KeyRefused:
+                if key == self._routing_key:
+                    raise
+                if known:
+                    raise contract.Refused(_CLOSE_BY_HAND) from None
+        return contract.Receipt(reference="")
+
+    async def _enqueue(self, told: message.Message, key: str, *, plain: bool) -> None:
+        answer = await self._client.enqueue(event(told, plain=plain), routing_key=key)
+        failure = judge(answer.status, self._masked(answer.body), retry_after=answer.retry_after)
+        if failure is not None:
+            raise failure
+
     def _masked(self, text: str) -> str:
-        return text.replace(self._routing_key, "(routing key)")
+        for key in self._keys.values():
+            text = text.replace(key, "(routing key)")
+        return text
+
+
+class _KeyRefused(contract.Broken):
+    """PagerDuty does not know the key."""
+
+
+_TRIGGERED_ANEW = (
+    "the key that had triggered it is not taken any more, so it was triggered anew with the present one: "
+    "close the older incident in PagerDuty by hand"
+)
+_CLOSE_BY_HAND = (
+    "the key that had triggered it is not configured or not taken any more, so PagerDuty would drop the resolve: "
+    "close the incident in PagerDuty by hand, then `phantommesh-alerts replay ID --drop`"
+)
+
+
+def reference(routing_key: str) -> str:
+    """Which key triggered an incident, for the store: a hash keyed with the key itself, which does not tell it."""
+    return hmac.new(routing_key.encode(), b"phantommesh-alerts: routing key", hashlib.sha256).hexdigest()[:32]
 
 
 def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure | None:
@@ -78,7 +140,7 @@ def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure 
     said = _said(body)
     text = f"PagerDuty answered {status}" + (f": {said}" if said else "")
     if status == _BAD_EVENT and any(words in body.lower() for words in _KEY_TROUBLE):
-        return contract.Broken(text)
+        return _KeyRefused(text)
     return answers.failure(status, text, retry_after=retry_after)
 
 

@@ -65,21 +65,19 @@ class Answer:
 
 
 class Client:
-    """Sends events with one routing key.
+    """Sends events.
 
     Args:
         name: for the names of its threads.
-        routing_key: a secret.
         events_url: the base without a path.
     """
 
-    def __init__(self, *, name: str, routing_key: str, events_url: str) -> None:
-        self._routing_key = routing_key
+    def __init__(self, *, name: str, events_url: str) -> None:
         self._events_url = events_url.rstrip("/")
         self._threads = threads.Threads(name, _THREADS)
 
-    async def enqueue(self, event: Mapping[str, Any]) -> Answer:
-        """Send one event, once. `event` holds the arguments of pdpyras' `send_event`.
+    async def enqueue(self, event: Mapping[str, Any], *, routing_key: str) -> Answer:
+        """Send one event, once. `event` holds the arguments of pdpyras' `send_event`, the key is a secret.
 
         Cancelled or too late, it never goes out after this has returned.
 
@@ -89,7 +87,7 @@ class Client:
         attempt = _Attempt()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                return await self._threads.run(functools.partial(self._send, attempt, event))
+                return await self._threads.run(functools.partial(self._send, attempt, event, routing_key))
         except TimeoutError:
             text = f"PagerDuty did not answer within {DEADLINE_SECONDS} s"
             raise contract.Passing(text, outcome_known=not attempt.connected) from None
@@ -99,12 +97,12 @@ class Client:
             # A thread cannot be cancelled. What it has not sent by now could overtake newer news: it must not go.
             attempt.call_off()
 
-    async def rehearse(self, event: Mapping[str, Any]) -> contract.Request:
+    async def rehearse(self, event: Mapping[str, Any], *, routing_key: str) -> contract.Request:
         """The request that `enqueue` would make; nothing is sent."""
-        return await asyncio.to_thread(self._prepare, event)
+        return await asyncio.to_thread(self._prepare, event, routing_key)
 
-    def _prepare(self, event: Mapping[str, Any]) -> contract.Request:
-        with _Rehearsal(self._routing_key) as session:
+    def _prepare(self, event: Mapping[str, Any], routing_key: str) -> contract.Request:
+        with _Rehearsal(routing_key) as session:
             session.url = self._events_url
             try:
                 session.send_event(**event)
@@ -112,11 +110,11 @@ class Client:
                 return prepared.request
         raise AssertionError("the session raises what it would send")
 
-    def _send(self, attempt: "_Attempt", event: Mapping[str, Any]) -> Answer:
+    def _send(self, attempt: "_Attempt", event: Mapping[str, Any], routing_key: str) -> Answer:
         """Make the attempt, on a thread of the pool."""
         _under_way.set(attempt)
         # requests does not promise that one session serves several threads, so each attempt has its own.
-        with _Session(self._routing_key) as session:
+        with _Session(routing_key) as session:
             session.url = self._events_url
             try:
                 session.send_event(**event)

@@ -123,9 +123,10 @@ class Slack:
         self._webhook_url = webhook_url
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, told: message.Message, *, plain: bool) -> None:
+    async def send(self, told: message.Message, *, plain: bool) -> contract.Receipt:
         """Post one message, once."""
         await self._post(plainly(told) if plain else render(told))
+        return contract.Receipt()
 
     async def summarise(self, told: summary.Summary, *, plain: bool) -> None:
         """Post one message about many incidents, once."""

@@ -37,7 +37,7 @@ class Place:
         self.go_on = asyncio.Event()
         self._changed = asyncio.Condition()
 
-    async def send(self, told: message.Message, *, plain: bool) -> None:
+    async def send(self, told: message.Message, *, plain: bool) -> contract.Receipt:
         self.attempts += 1
         if self.hangs_on(told):
             self.hanging.set()
@@ -48,6 +48,7 @@ class Place:
         async with self._changed:
             self.told.append(told)
             self._changed.notify_all()
+        return contract.Receipt()
 
     async def rehearse(self, told: message.Message, *, plain: bool) -> None:  # noqa: ARG002
         return
@@ -81,6 +82,7 @@ class Rig:
 
     store: store_contract.Store
     places: dict[str, Place]
+    others: dict[str, contract.Destination] = dataclasses.field(default_factory=dict, kw_only=True)
     route: desire.Router
     backups: failover.Backups = dataclasses.field(default_factory=dict)
     ahead: timedelta = timedelta()
@@ -112,13 +114,14 @@ class Rig:
         await asyncio.wait([task])
 
     async def _reconciler(self) -> reconciler.Reconciler:
-        since = await self.store.destinations_since(self.places, datetime.now(UTC))
+        destinations: dict[str, contract.Destination] = {**self.places, **self.others}
+        since = await self.store.destinations_since(destinations, datetime.now(UTC))
         return reconciler.Reconciler(
             ledger=self.store,
             route=self.route,
             targets={
                 name: deciding.Target(destination=place, since=since[name])
-                for name, place in self.places.items()
+                for name, place in destinations.items()
             },
             compose=lambda situation, step: message.compose(
                 situation.incident,

@@ -268,6 +268,8 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
         model.Reason.UNINHIBITED: f"Not inhibited any more: {still}.",
         model.Reason.STILL_FIRING: f"It had not recovered: {still}.",
         model.Reason.RECONCILED: "Reconciled: no Alertmanager lists it any more, and no message said so.",
+        model.Reason.UNRECORDED: "Paged directly: this service cannot write its record now. See its log; "
+        "until that is mended nobody is told anything but P1 pages like this one.",
     }
     told = [sentences[step.reason]] if step.reason in sentences else []
     if step.fired_times > 1 and step.reason is not model.Reason.TOLD_LATE:

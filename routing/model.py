@@ -324,6 +324,8 @@ class Reason(enum.StrEnum):
     UNCONFIRMED = "recovery_unconfirmed"
     STILL_FIRING = "recovery_disproved"
     RECONCILED = "reconciled"
+    UNRECORDED = "store_down"
+    """Told past the record, which cannot be written now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

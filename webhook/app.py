@@ -34,6 +34,7 @@ from webhook import (
     metrics,
     pages,
     paging,
+    paststore,
     resync,
     rulefiles,
     server,
@@ -148,6 +149,15 @@ class _Service:
             trouble=self._trouble,
             beaten=self._metrics.beaten,
         )
+        self._past_store = paststore.PastStore(
+            state_dir=options.state_dir,
+            store=store,
+            ways=self._delivering.ways,
+            resyncs=lambda: bool(self._in_force().alertmanager_urls),
+            wake=self._delivering.wake,
+            outcome=self._metrics.paged_directly,
+            clock=_now,
+        )
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._settings: config.Settings | None = None
@@ -157,6 +167,7 @@ class _Service:
     async def run(self, settings: config.Settings) -> None:
         self._channel.use(settings.tls, await asyncio.to_thread(self._channel.prepare, settings.tls))
         await self._use(settings)
+        await self._past_store.open()
         runner = server.runner(self._application(settings), answer_seconds=_ANSWER_SECONDS)
         await runner.setup()
         try:
@@ -179,6 +190,7 @@ class _Service:
                     tasks.create_task(self._deadman.run(), name="deadman"),
                     tasks.create_task(self._heart.run(), name="heartbeat"),
                     tasks.create_task(self._resync.run(), name="resync"),
+                    tasks.create_task(self._past_store.run(), name="past the store"),
                 ]
                 deliver = tasks.create_task(self._delivering.run(), name="deliver")
                 await self._stopping.wait()
@@ -189,6 +201,7 @@ class _Service:
                 self._delivering.stop()
                 await asyncio.wait([deliver], timeout=_LAST_SENDS_SECONDS)
                 deliver.cancel()
+                await self._past_store.close()
         finally:
             await runner.cleanup()
 
@@ -196,6 +209,7 @@ class _Service:
         return server.build(
             store=self._store,
             wake=self._delivering.wake,
+            past_store=self._past_store,
             reload=self._reload,
             readiness=self._readiness,
             entrance=guard.Guard(access=self._access, failed=self._metrics.login_failed),
@@ -329,6 +343,7 @@ class _Service:
                     oldest = lane.oldest(priority)
                     age_seconds = (_now() - oldest).total_seconds() if oldest else 0.0
                     self._metrics.undelivered(name, priority, age_seconds)
+            self._metrics.unrecorded(len(self._past_store))
             await asyncio.sleep(_MEASURE_SECONDS)
 
 

@@ -20,7 +20,7 @@ from routing import (
     wording,
 )
 from routing.destinations import contract, log, pagerduty, slack
-from webhook import config
+from webhook import config, direct
 from webhook.store import contract as store_contract
 
 _DRY = " (dry)"
@@ -121,6 +121,7 @@ class Delivering:
         self._current: reconciler.Reconciler | None = None
         self._destinations: Mapping[str, contract.Destination] = {}
         self._names: frozenset[str] = frozenset()
+        self._ways: direct.Ways | None = None
         self._next: tuple[reconciler.Reconciler, Mapping[str, contract.Destination]] | None = None
         self._stopping = False
         self._prepared = asyncio.Event()
@@ -134,6 +135,11 @@ class Delivering:
     def names(self) -> frozenset[str]:
         """Of the destinations in force, as deliveries and metrics know them."""
         return self._names
+
+    def ways(self) -> direct.Ways:
+        """By which ways a P1 can be paged past the store, by the configuration in force."""
+        assert self._ways is not None, "taken before anything is served"
+        return self._ways
 
     def lanes(self) -> Mapping[str, lane.Lane]:
         """Of the destinations in force."""
@@ -160,15 +166,25 @@ class Delivering:
             for entry in settings.destinations.values()
         }
         since = await self._store.destinations_since(built.keys(), self._clock())
+        self._ways = direct.Ways(
+            route=router(settings, dry_run=self._dry_run),
+            pagers={
+                name: built[name]
+                for entry in settings.destinations.values()
+                if isinstance(entry, config.PagerDuty)
+                and (name := told_name(entry, dry_run=self._dry_run)) in built
+            },
+            compose=composer(settings, self._runbooks, dry_run=self._dry_run, clock=self._clock),
+        )
         self._next = (
             reconciler.Reconciler(
                 ledger=self._store,
-                route=router(settings, dry_run=self._dry_run),
+                route=self._ways.route,
                 targets={
                     name: deciding.Target(destination=destination, since=since[name])
                     for name, destination in built.items()
                 },
-                compose=composer(settings, self._runbooks, dry_run=self._dry_run, clock=self._clock),
+                compose=self._ways.compose,
                 emit=self._emit,
                 backups=backups(settings, dry_run=self._dry_run),
                 clock=self._clock,

@@ -11,6 +11,7 @@ from webhook.store import contract
 
 _FRESH_SECONDS = 1.0
 _PROBE_SECONDS = 5.0
+_REMEMBERED_SECONDS = 15.0
 
 Reload = Callable[[], Awaitable[Sequence[str]]]
 """Reads the configuration anew; returns its faults, each `FILE:LINE: text`. With any, the old one stays."""
@@ -25,6 +26,11 @@ class Readiness:
         self._one_at_a_time = asyncio.Lock()
         self._asked_at: float | None = None
         self._trouble: str | None = None
+        self._unrecorded_at: float | None = None
+
+    def noted(self, *, recorded: bool) -> None:
+        """Hear whether a message could be recorded: a full disk may have room for a probe and not for a message."""
+        self._unrecorded_at = None if recorded else self._monotonic()
 
     async def trouble(self) -> str | None:
         """Why nothing can be recorded now; None when all is well."""
@@ -32,7 +38,12 @@ class Readiness:
             if self._asked_at is None or self._monotonic() - self._asked_at >= _FRESH_SECONDS:
                 self._trouble = await self._probe()
                 self._asked_at = self._monotonic()
-            return self._trouble
+        return self._trouble or self._last_message()
+
+    def _last_message(self) -> str | None:
+        if self._unrecorded_at is None or self._monotonic() - self._unrecorded_at >= _REMEMBERED_SECONDS:
+            return None
+        return "the last message could not be recorded"
 
     async def _probe(self) -> str | None:
         try:

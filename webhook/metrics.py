@@ -14,7 +14,7 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from routing import events, ledger, model, sources
-from webhook import connections, health, heartbeat, receive, resync
+from webhook import connections, direct, health, heartbeat, receive, resync
 from webhook.store import contract
 
 OUTCOMES = ("sent", "retried", "refused", "dead")
@@ -130,6 +130,14 @@ class Metrics:
         self._resync_found = counter(
             "resync_findings", "Alerts about which resync found out something, by what it is.", "finding"
         )
+        self._direct = counter(
+            "direct_pages",
+            "Pages of a P1 past the store, while it takes no record, by what became of them.",
+            "outcome",
+        )
+        self._unrecorded = gauge(
+            "unrecorded_pages", "Direct pages that wait to be recorded, or to be heard of again."
+        )
         self._loaded = gauge(
             "config_last_reload_successful", "Whether the last reload of the configuration succeeded."
         )
@@ -148,6 +156,8 @@ class Metrics:
             self._open.labels(priority.name)
         for outcome in heartbeat.Outcome:
             self._heartbeats.labels(outcome)
+        for became in direct.Outcome:
+            self._direct.labels(became)
         self._lane_states: dict[str, str] = {}
         self._budget_waits_seen: dict[str, int] = {}
         self.know(destinations)
@@ -249,6 +259,14 @@ class Metrics:
         self._resync_seconds.observe(look.seconds)
         for finding, count in look.found.items():
             self._resync_found.labels(finding).inc(count)
+
+    def paged_directly(self, outcome: direct.Outcome) -> None:
+        """Hear what became of a page past the store."""
+        self._direct.labels(outcome).inc()
+
+    def unrecorded(self, count: int) -> None:
+        """So many direct pages wait to be recorded, or to be heard of again."""
+        self._unrecorded.set(count)
 
     def loaded(self, *, digest: bytes, at: datetime) -> None:
         """A configuration is in use, with this hash of it."""

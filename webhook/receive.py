@@ -1,6 +1,7 @@
 """One message of Alertmanager's, from its bytes to its durable record."""
 
 import asyncio
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +43,24 @@ class Proof(Protocol):
         ...
 
 
+class PastStore(Protocol):
+    """What is done for a message that cannot be recorded. Neither method blocks or awaits anything."""
+
+    def refused(self, notification: model.Notification) -> None:
+        """Hear of a message that is answered with 503."""
+        ...
+
+    def recorded(self, notification: model.Notification) -> None:
+        """Hear of a message that is on record."""
+        ...
+
+
+class Noted(Protocol):
+    """Hears of each message whether it could be recorded."""
+
+    def __call__(self, *, recorded: bool) -> None: ...
+
+
 class Intake:
     """Records messages and wakes whoever tells of them."""
 
@@ -50,11 +69,15 @@ class Intake:
         *,
         store: contract.Store,
         wake: Callable[[Collection[str]], object],
+        past_store: PastStore,
+        noted: Noted,
         clock: Callable[[], datetime],
         proof: Proof | None = None,
     ) -> None:
         self._store = store
         self._wake = wake
+        self._past_store = past_store
+        self._noted = noted
         self._clock = clock
         self._proof = proof
         self._refused = novelty.Novelty()
@@ -77,17 +100,27 @@ class Intake:
             self._proof.hear(notification.receiver)
             if about_services is not None and self._proof.asks:
                 about_services = replace(about_services, confirmable=True)
-        changed = await self._store.accept(
-            about_services, sources=sources, body=body, now=now, late=self._recorded
-        )
-        self._recorded(changed)
+        recorded = functools.partial(self._recorded, about_services)
+        try:
+            changed = await self._store.accept(
+                about_services, sources=sources, body=body, now=now, late=recorded
+            )
+        except Exception:
+            self._noted(recorded=False)
+            if about_services is not None:
+                self._past_store.refused(about_services)
+            raise
+        recorded(changed)
         if about_services is not None and self._proof is not None and _may_wait_for_proof(about_services):
             self._proof.hint()
         return changed
 
-    def _recorded(self, changed: Sequence[str]) -> None:
+    def _recorded(self, notification: model.Notification | None, changed: Sequence[str]) -> None:
         if changed:
             self._wake(changed)
+        self._noted(recorded=True)
+        if notification is not None:
+            self._past_store.recorded(notification)
 
     def _tell_once(self, body: bytes, fault: faults.Malformed) -> None:
         digest = hashlib.sha256(body).hexdigest()

@@ -30,6 +30,7 @@ def build(
     *,
     store: contract.Store,
     wake: Callable[[Collection[str]], object],
+    past_store: receive.PastStore,
     reload: health.Reload,
     readiness: health.Readiness,
     entrance: guard.Guard,
@@ -45,6 +46,7 @@ def build(
     Args:
         store: where messages go, and what the pages show.
         wake: is given the ids of incidents that a message changed, after the commit.
+        past_store: hears of messages that could not be recorded, and of those that were.
         reload: reads the configuration anew.
         readiness: whether the store takes commits.
         entrance: who may post, and who may look.
@@ -55,7 +57,9 @@ def build(
         max_body_bytes: of a message; more is answered with 413.
         proof: who can prove that an end is no blindness; None where nobody can.
     """
-    intake = receive.Intake(store=store, wake=wake, clock=clock, proof=proof)
+    intake = receive.Intake(
+        store=store, wake=wake, past_store=past_store, noted=readiness.noted, clock=clock, proof=proof
+    )
     webhook = endpoint.Endpoint(
         entrance=entrance, intake=intake, answered=answered, max_body_bytes=max_body_bytes
     )

@@ -11,13 +11,26 @@ from typing import BinaryIO
 
 from aiohttp import ClientSession, web
 
-from routing import message
+from routing import message, model
 from webhook import auth, connections, guard, health, logins, metrics, pages, receive, resync, server
 from webhook.store import contract, sqlite
 
 JSON = {"Content-Type": "application/json"}
 NOW = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "payloads"
+
+
+class PastStore:
+    """Notes down what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, model.Notification]] = []
+
+    def refused(self, notification: model.Notification) -> None:
+        self.heard.append(("refused", notification))
+
+    def recorded(self, notification: model.Notification) -> None:
+        self.heard.append(("recorded", notification))
 
 
 class Served:
@@ -46,6 +59,7 @@ class Served:
         self.monotonic = 0.0
         self.failures = logins.Failures(monotonic=lambda: self.monotonic)
         self.connections = connections.Connections(limits, cut=self.connection_cut)
+        self.past_store = PastStore()
         self._open = True
         self._connections: list[asyncio.StreamWriter] = []
         self.metrics = metrics.Metrics(version="1.2.3", sqlite_version="3.40.1", destinations=["slack-ops"])
@@ -98,6 +112,7 @@ class Served:
         return server.build(
             store=self.store,
             wake=self.wake,
+            past_store=self.past_store,
             reload=self.reload,
             readiness=readiness,
             entrance=guard.Guard(

@@ -375,6 +375,27 @@ class TestUnavailable:
         assert int(headers["Retry-After"]) >= 1
         assert [record.exc_info is not None for record in caplog.records] == [True]
 
+    async def test_it_is_handed_over_to_be_paged_past_the_store(self, broken: served.Served) -> None:
+        await broken.post(GOOD)
+        ((what, notification),) = broken.past_store.heard
+        assert what == "refused"
+        assert model.incident_id(notification.group_labels) == ID
+
+    async def test_a_watchdog_alone_is_not_handed_over(self, broken: served.Served) -> None:
+        message = json.loads(GOOD)
+        message["alerts"] = message["alerts"][:1]
+        message["alerts"][0]["labels"] = {"alertname": "Watchdog"}
+        assert (await broken.post(json.dumps(message).encode()))[0] == 503
+        assert broken.past_store.heard == []
+
+    async def test_what_is_recorded_is_told_too(self, service: served.Served) -> None:
+        await service.post(GOOD)
+        assert [what for what, _ in service.past_store.heard] == ["recorded"]
+
+    async def test_what_is_malformed_is_nobodys(self, service: served.Served) -> None:
+        await service.post(b"{}")
+        assert service.past_store.heard == []
+
     async def test_process_is_healthy_all_the_same(self, broken: served.Served) -> None:
         assert (await broken.get("/-/healthy"))[0] == 200
 
@@ -460,6 +481,21 @@ class TestOperating:
         assert await readiness.trouble() is None
         now = 1.0
         assert await readiness.trouble() is not None
+
+    async def test_not_ready_after_a_message_that_could_not_be_recorded_though_a_probe_can(
+        self, service: served.Served
+    ) -> None:
+        now = 0.0
+        readiness = health.Readiness(service.store, monotonic=lambda: now)
+        readiness.noted(recorded=False)
+        assert await readiness.trouble() == "the last message could not be recorded"
+        now = 14.9
+        assert await readiness.trouble() is not None
+        readiness.noted(recorded=True)
+        assert await readiness.trouble() is None
+        readiness.noted(recorded=False)
+        now = 30.0
+        assert await readiness.trouble() is None, "nobody came again: the probe alone counts"
 
     async def test_reload_that_is_taken_is_200(self, service: served.Served) -> None:
         assert (await service.get("/-/reload", method="POST"))[0] == 200

@@ -18,8 +18,9 @@ from aiohttp import web
 
 from routing import model, peers
 from tests import parts
+from tests.contract import served
 from tests.world import alertmanager, ports, pulse
-from webhook import receive, resync
+from webhook import health, receive, resync
 from webhook.store import contract, opening, sqlite
 
 pytestmark = pytest.mark.real
@@ -160,7 +161,12 @@ async def world(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 async def _intake(built: World) -> AsyncIterator[str]:
     """The real intake at an address of its own, for Alertmanager."""
     intake = receive.Intake(
-        store=built.store, wake=built.stir, clock=lambda: datetime.now(UTC), proof=built.resyncing
+        store=built.store,
+        wake=built.stir,
+        past_store=served.PastStore(),
+        noted=health.Readiness(built.store).noted,
+        clock=lambda: datetime.now(UTC),
+        proof=built.resyncing,
     )
 
     async def take(request: web.Request) -> web.Response:

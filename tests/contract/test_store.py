@@ -692,6 +692,34 @@ async def test_sources_are_known_by_their_last_watchdog(store: contract.Store) -
     assert await store.sources() == {"eu-1": at(30), "eu-2": at(0)}
 
 
+async def test_what_some_were_told_already_is_recorded_as_shown_there(store: contract.Store) -> None:
+    await store.record_told(message(alert("a")), ["pager"], at(0))
+    (situation,) = await store.open_incidents(10)
+    shown = situation.deliveries["pager"].shown
+    assert shown == model.Shown(
+        episode=1, firing=frozenset({alert("a").fingerprint}), priority=model.Priority.P1
+    )
+    assert await store.due(None, at(0)) == [ID], "others are to be told"
+    await store.record_told(message(alert("b")), ["pager"], at(1))
+    (situation,) = await store.open_incidents(10)
+    assert len(situation.incident.firing) == 2
+    assert situation.deliveries["pager"].shown == shown, "what is shown as open keeps what is noted of it"
+
+
+async def test_what_is_told_already_and_does_not_count_as_firing_is_not_shown(store: contract.Store) -> None:
+    await store.record(message(alert(ends=10)), at(10))
+    await store.record_told(message(alert(starts=5)), ["pager"], at(11))
+    assert await store.open_incidents(10) == []
+
+
+async def test_open_incidents_are_found_by_whose_messages_they_come_from(store: contract.Store) -> None:
+    own = replace(message(alert("own"), group={"alertname": "Own"}), receiver="itself")
+    over = replace(message(alert("over", ends=1), group={"alertname": "Over"}), receiver="itself")
+    for notification in (message(alert()), own, over):
+        await store.record(notification, at(1))
+    assert await store.open_from("itself") == [model.incident_id({"alertname": "Own"})]
+
+
 async def test_counts(store: contract.Store) -> None:
     await accept(store, message(alert()), body=b"first")
     await accept(store, message(alert(priority="P2"), group=OTHER_GROUP), body=b"second")

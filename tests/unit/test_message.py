@@ -106,6 +106,13 @@ def test_an_ordinary_firing_needs_no_note() -> None:
         (model.Reason.RAISED, "Raised to P1: 2 alerts firing."),
         (model.Reason.PARTLY_RESOLVED, "1 alert resolved: 2 alerts firing."),
         (model.Reason.REASSERTED, "Still firing, so it is told again."),
+        (
+            model.Reason.UNRECORDED,
+            (
+                "Paged directly: this service cannot write its record now. See its log; "
+                "until that is mended nobody is told anything but P1 pages like this one."
+            ),
+        ),
         (model.Reason.UNCERTAIN, "This may repeat an earlier message, whose arrival is not certain."),
     ],
 )

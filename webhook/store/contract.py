@@ -82,6 +82,15 @@ class Store(ledger.Ledger, Protocol):
         """
         ...
 
+    async def record_told(
+        self, notification: model.Notification, told: Collection[str], now: datetime
+    ) -> Sequence[str]:
+        """As `record`, and in the same commit: these destinations show what fires in the message already.
+
+        One that shows the incident as open, or may, keeps what is noted of it.
+        """
+        ...
+
     async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
         """Open incidents: P1 first, then the oldest."""
         ...

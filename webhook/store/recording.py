@@ -50,6 +50,36 @@ def record(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[
     return changed
 
 
+def record_told(
+    connection: sqlite3.Connection,
+    notification: model.Notification,
+    told: Collection[str],
+    now: datetime,
+) -> Sequence[str]:
+    """Record a message whose firing alerts these destinations show already; returns the changed incidents."""
+    (changed,) = record(connection, [Arrival(notification=notification, now=now)])
+    incident_id = model.incident_id(notification.group_labels)
+    situation = rows.situations(connection, [incident_id])[incident_id]
+    named = {alert.fingerprint for alert in notification.alerts}
+    firing = [alert for alert in situation.incident.firing if alert.fingerprint in named]
+    if not firing:
+        return changed
+    shows = model.Shown(
+        episode=situation.incident.episode,
+        firing=frozenset(alert.fingerprint for alert in firing),
+        priority=min(model.priority_of(alert.labels) for alert in firing),
+    )
+    for name in told:
+        delivery = situation.deliveries.get(name)
+        shown = delivery and (delivery.intent or delivery.shown)
+        if shown and shown.firing:
+            continue
+        micros = rows.to_micros(now)
+        connection.execute(rows.SQL["expect"], (incident_id, name, shows.episode, micros))
+        connection.execute(rows.SQL["settle"], (rows.to_json(shows), micros, None, incident_id, name))
+    return changed
+
+
 def release(connection: sqlite3.Connection, incident_id: str, now: datetime) -> Sequence[str]:
     """Let the held firings of an incident count; returns the ids of the incidents whose state it changed."""
     batch = _Batch(connection)

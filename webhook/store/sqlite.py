@@ -76,6 +76,13 @@ class _Sqlite:
         arrival = recording.Arrival(notification=notification, now=now)
         return cast("Sequence[str]", await self._writer.submit(arrival))
 
+    async def record_told(
+        self, notification: model.Notification, told: Collection[str], now: datetime
+    ) -> Sequence[str]:
+        return await self._write(
+            lambda connection: recording.record_told(connection, notification, told, now)
+        )
+
     async def release_held(self, incident_id: str, now: datetime) -> Sequence[str]:
         return await self._write(lambda connection: recording.release(connection, incident_id, now))
 

@@ -41,6 +41,9 @@ _TROUBLE = frozenset(
 )
 """Primary result codes that speak of the disk or the machine, and so of every request alike."""
 
+_CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_WAY_OUT = "; stop the service, then move the file away, or restore it from a backup"
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +51,8 @@ def as_trouble(error: BaseException) -> ledger.Unavailable | None:
     """`Unavailable` where an error speaks of the disk or the machine; None where it is the request's own."""
     code = getattr(error, "sqlite_errorcode", None)
     if isinstance(error, sqlite3.Error) and code is not None and code & 0xFF in _TROUBLE:
-        return ledger.Unavailable(f"the store cannot be used now: {error}")
+        way_out = _WAY_OUT if code & 0xFF in _CORRUPT else ""
+        return ledger.Unavailable(f"the store cannot be used now: {error}{way_out}")
     return None
 
 

@@ -4,6 +4,7 @@ Everything here is a frozen value without I/O, clock or vendor. Times are aware 
 """
 
 import enum
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 Labels = Mapping[str, str]
+
+_canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 class Priority(enum.IntEnum):
@@ -35,11 +38,13 @@ def tier(labels: Labels) -> Priority | None:
 
     `priority` and `severity` are compared without case and the higher counts (PRODUCT: what people see).
     """
-    claimed = [
-        _TIERS[word]
-        for name in ("priority", "severity")
-        if (word := labels.get(name, "")[:_LONGEST_TIER].lower()) in _TIERS
-    ]
+    get = labels.get
+    return _tier(get("priority", "")[:_LONGEST_TIER], get("severity", "")[:_LONGEST_TIER])
+
+
+@functools.lru_cache(maxsize=256)  # of every alert, each time that its incident is looked at
+def _tier(*words: str) -> Priority | None:
+    claimed = [_TIERS[word.lower()] for word in words if word.lower() in _TIERS]
     return min(claimed, default=None)
 
 
@@ -196,7 +201,7 @@ def incident_id(group_labels: Labels) -> str:
     Not Alertmanager's groupKey, which holds the route's path, so that a route edit would orphan every open
     incident; not the receiver, whose renaming would (DESIGN: the nouns).
     """
-    canonical = json.dumps(sorted(group_labels.items()), ensure_ascii=True, separators=(",", ":"))
+    canonical = _canonical(sorted(group_labels.items()))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

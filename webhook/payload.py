@@ -44,6 +44,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.json.Decoder(_Message)
+_STATUS = {status.value: status for status in model.AlertStatus}
 
 
 def decode(body: bytes, *, now: datetime) -> model.Notification:
@@ -78,7 +79,7 @@ def _alert(heard: _Alert, now: datetime) -> model.Alert:
         # Never the one in the message: it is the alert's identity, and a copied one in a message of another
         # sender's would move the alert out of the incident that is open with it.
         fingerprint=_fingerprint(frozenset(labels.items())),
-        status=model.AlertStatus(heard.status),
+        status=_STATUS[heard.status],
         labels=labels,
         annotations=heard.annotations or {},
         starts_at=starts_at,

@@ -19,6 +19,8 @@ from webhook.store import rows
 ROW_BYTES = 64
 """What one kept notification counts for beside its body, so that references cannot fill a disk uncounted."""
 
+_SMALL_BYTES = 32 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
@@ -167,21 +169,25 @@ class _Batch:
         return self._put(before, after, now) if after else {}
 
     def write(self) -> None:
-        incidents, alerts, gone = [], [], []
+        incidents, alerts, refreshed, gone = [], [], [], []
         for incident_id, after in self._newest.items():
             before = self._stored[incident_id]
             if after is before:
                 continue
-            incidents.append(rows.incident_row(after))
+            if before is None or not rows.same_head(before, after):
+                incidents.append(rows.incident_row(after))
             known = before.alerts if before else {}
             for fingerprint, alert in after.alerts.items():
                 was = known.get(fingerprint)
-                if was is not alert and was != alert:
+                if was is None:
                     alerts.append(rows.alert_row(incident_id, alert))
+                elif was is not alert and was != alert:
+                    refreshed.append(rows.alert_change(incident_id, alert))
             gone += [(incident_id, fingerprint) for fingerprint in known if fingerprint not in after.alerts]
         for name, values in (
             ("save_incident", incidents),
             ("save_alert", alerts),
+            ("change_alert", refreshed),
             ("drop_alert", gone),
             ("save_episode", list(self._episodes.values())),
         ):
@@ -265,7 +271,7 @@ def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) ->
     for _, digest, body in kept:
         if digest not in ids:
             ids[digest] = next_id
-            fresh.append((next_id, digest, zlib.compress(body, 1)))
+            fresh.append((next_id, digest, _compressed(body)))
             next_id += 1
     rows.write_all(connection, "save_body", fresh)
     rows.write_all(
@@ -273,6 +279,13 @@ def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) ->
     )
     size = len(kept) * ROW_BYTES + sum(len(compressed) for _, _, compressed in fresh)
     connection.execute(rows.SQL["add_to_tally"], (len(kept), size))
+
+
+def _compressed(body: bytes) -> bytes:
+    # Most bodies are small, and to make a large window ready costs more than to compress one of them.
+    window, memory = (13, 6) if len(body) < _SMALL_BYTES else (15, 8)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, window, memory)
+    return compressor.compress(body) + compressor.flush()
 
 
 def _note_sources(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:

@@ -1,5 +1,7 @@
 """Rows to values and back. Times are whole microseconds since 1970, UTC; JSON is compact with sorted keys."""
 
+import dataclasses
+import operator
 import sqlite3
 import sys
 from collections import defaultdict
@@ -70,6 +72,16 @@ def incident_row(incident: model.Incident) -> tuple[object, ...]:
     )
 
 
+_head = operator.attrgetter(
+    *(field.name for field in dataclasses.fields(model.Incident) if field.name != "alerts")
+)
+
+
+def same_head(one: model.Incident, other: model.Incident) -> bool:
+    """Whether two states of an incident differ in nothing but its alerts."""
+    return bool(_head(one) == _head(other))
+
+
 def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
     """For `save_alert`."""
     return (
@@ -86,6 +98,24 @@ def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
         alert.moved_to,
         _maybe_micros(alert.recovers_at),
         None if alert.muted is None else to_json(alert.muted),
+    )
+
+
+def alert_change(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
+    """For `change_alert`."""
+    return (
+        alert.status.value,
+        to_json(alert.annotations),
+        to_micros(alert.starts_at),
+        _maybe_micros(alert.ends_at),
+        alert.generator_url,
+        _maybe_micros(alert.held_until),
+        alert.episode,
+        alert.moved_to,
+        _maybe_micros(alert.recovers_at),
+        None if alert.muted is None else to_json(alert.muted),
+        incident_id,
+        alert.fingerprint,
     )
 
 

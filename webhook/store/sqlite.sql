@@ -68,18 +68,13 @@ INSERT INTO alert (
     episode, moved_to, recovers_at, muted
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (incident_id, fingerprint) DO UPDATE SET
-    status = excluded.status,
-    labels = excluded.labels,
-    annotations = excluded.annotations,
-    starts_at = excluded.starts_at,
-    ends_at = excluded.ends_at,
-    generator_url = excluded.generator_url,
-    held_until = excluded.held_until,
-    episode = excluded.episode,
-    moved_to = excluded.moved_to,
-    recovers_at = excluded.recovers_at,
-    muted = excluded.muted
+
+-- name: change_alert
+-- Its labels are what it is known by: another set of labels is another alert.
+UPDATE alert SET
+    status = ?, annotations = ?, starts_at = ?, ends_at = ?, generator_url = ?, held_until = ?, episode = ?,
+    moved_to = ?, recovers_at = ?, muted = ?
+WHERE incident_id = ? AND fingerprint = ?
 
 -- name: drop_alert
 DELETE FROM alert WHERE incident_id = ? AND fingerprint = ?

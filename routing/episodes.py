@@ -33,16 +33,7 @@ def absorb(known: model.Incident | None, notification: model.Notification, now: 
     for heard in notification.alerts:
         was = alerts.get(heard.fingerprint)
         alerts[heard.fingerprint] = _hear(was, heard, now, confirmable=notification.confirmable)
-    after = _conclude(
-        replace(
-            before,
-            receiver=notification.receiver,
-            external_url=notification.external_url,
-            truncated_alerts=notification.truncated_alerts,
-        ),
-        _released(alerts, now),
-        now,
-    )
+    after = _conclude(_told(before, notification), _released(alerts, now), now)
     return before if after == before and known is not None else after
 
 
@@ -156,6 +147,15 @@ def _ended_since(known: model.Alert | None, updated_at: datetime) -> bool:
     return known is not None and (known.fires or (known.ends_at is not None and known.ends_at >= updated_at))
 
 
+def _told(incident: model.Incident, notification: model.Notification) -> model.Incident:
+    """The incident with what a message says of itself: mostly what the last one said."""
+    said = (notification.receiver, notification.external_url, notification.truncated_alerts)
+    if said == (incident.receiver, incident.external_url, incident.truncated_alerts):
+        return incident
+    receiver, external_url, truncated_alerts = said
+    return replace(incident, receiver=receiver, external_url=external_url, truncated_alerts=truncated_alerts)
+
+
 def _hear(was: model.Alert | None, heard: model.Alert, now: datetime, *, confirmable: bool) -> model.Alert:
     if was is None:
         return heard
@@ -167,15 +167,16 @@ def _hear(was: model.Alert | None, heard: model.Alert, now: datetime, *, confirm
 
 
 def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.Alert:
-    fires = replace(heard, episode=was.episode)
     if was.fires:
         # Alertmanager may move a start back; the latest one heard is what tells a late resolve from a fresh one.
         doubted = was.recovers_at is not None and heard.starts_at <= was.recovers_at
         return replace(
-            fires,
+            heard,
+            episode=was.episode,
             starts_at=max(was.starts_at, heard.starts_at),
             recovers_at=was.recovers_at if doubted else None,
         )
+    fires = replace(heard, episode=was.episode)
     if was.status is model.AlertStatus.MOVED:
         return was if heard.starts_at <= was.starts_at else fires
     if was.ends_at is None or heard.starts_at > was.ends_at:

@@ -9,6 +9,9 @@ from routing import desire, model
 BROKEN = "DestinationBroken"
 REFUSED = "DeliveryRefused"
 
+CREDENTIALS = "credentials_fingerprint"
+"""Annotation of BROKEN: with which credentials the destination was broken."""
+
 _SUMMARIES = {
     BROKEN: "{destination} takes nothing from us until someone mends it",
     REFUSED: "{destination} refused a message for good",
@@ -40,14 +43,17 @@ def group_labels(alertname: str, destination: str) -> dict[str, str]:
     }
 
 
-def firing(alarm: model.Labels, error: str, now: datetime) -> model.Notification:
+def firing(alarm: model.Labels, error: str, now: datetime, *, credentials: str = "") -> model.Notification:
     """What is recorded when the alarm begins."""
     alertname, destination = alarm["alertname"], alarm[desire.ABOUT_DESTINATION]
     return _firing(
         group_labels(alertname, destination),
         alarm,
-        summary=_SUMMARIES[alertname].format(destination=destination),
-        description=error,
+        annotations={
+            "summary": _SUMMARIES[alertname].format(destination=destination),
+            "description": error,
+            **({CREDENTIALS: credentials} if credentials else {}),
+        },
         now=now,
     )
 
@@ -56,18 +62,19 @@ def raised(
     group: model.Labels, *, priority: model.Priority, summary: str, description: str, now: datetime
 ) -> model.Notification:
     """What is recorded when an alarm begins that is about no destination."""
-    return _firing(group, {**group, **_of_tier(priority)}, summary=summary, description=description, now=now)
+    annotations = {"summary": summary, "description": description}
+    return _firing(group, {**group, **_of_tier(priority)}, annotations=annotations, now=now)
 
 
 def _firing(
-    group: model.Labels, alarm: model.Labels, *, summary: str, description: str, now: datetime
+    group: model.Labels, alarm: model.Labels, *, annotations: model.Labels, now: datetime
 ) -> model.Notification:
     canonical = "\0".join(f"{name}\0{value}" for name, value in sorted(alarm.items()))
     alert = model.Alert(
         fingerprint=hashlib.sha256(canonical.encode()).hexdigest()[:16],
         status=model.AlertStatus.FIRING,
         labels=alarm,
-        annotations={"summary": summary, "description": description},
+        annotations=annotations,
         starts_at=now,
         ends_at=None,
     )
@@ -85,6 +92,12 @@ def resolved(incident: model.Incident, now: datetime, about_incident: str = "") 
         if not about_incident or alert.labels.get("incident") == about_incident
     )
     return _own(incident.group_labels, over) if over else None
+
+
+def is_outdated(incident: model.Incident, credentials: str) -> bool:
+    """Whether an alarm about a broken destination is about other credentials than it has now."""
+    known = {alert.annotations.get(CREDENTIALS, credentials) for alert in incident.firing}
+    return bool(known) and credentials not in known
 
 
 def _own(group: model.Labels, alerts: tuple[model.Alert, ...]) -> model.Notification:

@@ -32,7 +32,8 @@ class Announcer:
             return
         self._lanes[name].suspended = True  # before the commit: the lane's other worker may be here too
         try:
-            await self._raise(alarms.labels(alarms.BROKEN, name, self._gravity(name)), error)
+            credentials = self._targets[name].destination.credentials
+            await self._raise(alarms.labels(alarms.BROKEN, name, self._gravity(name)), error, credentials)
         except ledger.Unavailable:
             self._lanes[name].suspended = False
             raise
@@ -40,7 +41,7 @@ class Announcer:
         self._wake(self._lanes[name].incidents)  # a P1 among them fails over at once
 
     async def recover(self, name: str) -> None:
-        """A try succeeded after failures."""
+        """A try succeeded after failures, or the credentials are other ones."""
         was_suspended = self._lanes[name].suspended
         self._lanes[name].suspended = False
         self._emit(events.LaneRecovered(destination=name, was_suspended=was_suspended))
@@ -63,19 +64,26 @@ class Announcer:
                 await self.taken(name, situation.incident.id)
 
     async def recall(self) -> None:
-        """Know again, after a start, which destinations an alarm is open about."""
+        """Know again, after a start or a reload, which destinations an alarm is open about.
+
+        One with other credentials than it was broken with counts as mended, until a try shows the contrary.
+        """
         ids = {model.incident_id(alarms.group_labels(alarms.BROKEN, name)): name for name in self._targets}
         for incident_id, situation in (await self._ledger.situations(ids)).items():
-            self._lanes[ids[incident_id]].suspended = situation.incident.open
+            name, incident = ids[incident_id], situation.incident
+            self._lanes[name].suspended = incident.open
+            if incident.open and alarms.is_outdated(incident, self._targets[name].destination.credentials):
+                await self.recover(name)
 
     def _gravity(self, name: str) -> model.Priority:
         """A pager that is out of order is a P1 itself."""
         pages = self._targets[name].manner.reassert_seconds is not None
         return model.Priority.P1 if pages else model.Priority.P2
 
-    async def _raise(self, alarm: model.Labels, error: str) -> None:
+    async def _raise(self, alarm: model.Labels, error: str, credentials: str = "") -> None:
         now = self._clock()
-        self._wake(await self._ledger.record(alarms.firing(alarm, error, now), now))
+        firing = alarms.firing(alarm, error, now, credentials=credentials)
+        self._wake(await self._ledger.record(firing, now))
 
     async def _resolve(self, group_labels: model.Labels, about_incident: str = "") -> None:
         now, incident_id = self._clock(), model.incident_id(group_labels)

@@ -7,6 +7,7 @@ Failure
 """
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,6 +104,11 @@ class Destination(Protocol):
         """How it likes to be told."""
         ...
 
+    @property
+    def credentials(self) -> str:
+        """Changes with what it needs to be let in, and does not tell it; the same after a restart."""
+        ...
+
     async def send(self, told: message.Message, *, plain: bool) -> Receipt:
         """Show it; returns the far end's receipt. One attempt, no retry inside.
 
@@ -147,6 +153,11 @@ class Summarising(Protocol):
             Failure: one of its three classes.
         """
         ...
+
+
+def fingerprint(secret: str) -> str:
+    """Tells a secret from another one, in a store too, and does not tell it: a hash keyed with the secret itself."""
+    return hmac.new(secret.encode(), b"phantommesh-alerts", hashlib.sha256).hexdigest()[:32]
 
 
 def identity(secret: str) -> str:

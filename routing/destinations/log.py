@@ -21,6 +21,7 @@ class Log:
         stands_for: the kind of destination that is printed because it is dry ("pagerduty"); None for a real log.
     """
 
+    credentials = ""
     traits = contract.Traits(shows_partial_resolves=True, reassert_seconds=None)
 
     def __init__(self, *, name: str, stands_for: str | None) -> None:

@@ -3,8 +3,6 @@
 The client behind it stands in `pagerduty_client` alone. Limits and semantics are from PagerDuty's documentation.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -52,6 +50,7 @@ class PagerDuty:
 
     def __init__(self, *, name: str, routing_key: str, previous_key: str = "", events_url: str) -> None:
         self.far_end = budget.FarEnd(identity=contract.identity(f"{events_url} {routing_key}"), limit=LIMIT)
+        self.credentials = contract.fingerprint(f"{events_url} {routing_key}")
         self._routing_key = routing_key
         self._keys = {reference(key): key for key in (previous_key, routing_key) if key}
         self._client = pagerduty_client.Client(name=name, events_url=events_url)
@@ -126,8 +125,8 @@ _CLOSE_BY_HAND = (
 
 
 def reference(routing_key: str) -> str:
-    """Which key triggered an incident, for the store: a hash keyed with the key itself, which does not tell it."""
-    return hmac.new(routing_key.encode(), b"phantommesh-alerts: routing key", hashlib.sha256).hexdigest()[:32]
+    """Which key triggered an incident, for the store; it does not tell the key."""
+    return contract.fingerprint(routing_key)
 
 
 def judge(status: int, body: str, *, retry_after: str = "") -> contract.Failure | None:

@@ -118,6 +118,7 @@ class Slack:
 
     def __init__(self, *, name: str, webhook_url: str, channel: str) -> None:
         self.far_end = budget.FarEnd(identity=contract.identity(webhook_url), limit=LIMIT)
+        self.credentials = contract.fingerprint(webhook_url)
         self._name = name
         self._channel = channel
         self._webhook_url = webhook_url

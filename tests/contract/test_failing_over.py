@@ -193,3 +193,44 @@ async def test_the_alarm_about_an_end_that_was_refused_stays_until_someone_sees_
     assert [step for step in channel.steps() if step.startswith(alarms.REFUSED)] == [
         f"{alarms.REFUSED} open: fired"
     ]
+
+
+async def test_a_destination_that_was_broken_with_other_credentials_counts_as_mended(rig: Rig) -> None:
+    """Nothing waits for it, so that no try could show it; the alarm must not stay for that."""
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.behaviour = lambda _told, _plain: contract.Broken("PagerDuty answered 403")
+    alert = now_alert(priority="P2")
+    async with rig.run():
+        await rig.hear(alert)
+        await channel.until(2)  # it, and that the pager is broken
+        await rig.hear(ended(alert))
+        await channel.until(3)
+        await rig.quiet()
+    async with rig.run():
+        await rig.quiet()
+    assert f"{alarms.BROKEN} close: resolved" not in channel.steps()
+    pager.credentials = "second"
+    async with rig.run():
+        assert (await channel.until(4))[3] == f"{alarms.BROKEN} close: resolved"
+    assert pager.told == []
+
+
+async def test_a_broken_destination_is_tried_one_at_a_time(rig: Rig) -> None:
+    pager, channel = rig.places["pager"], rig.places["channel"]
+    pager.behaviour = lambda _told, _plain: contract.Broken("PagerDuty answered 403")
+    async with rig.run():
+        await rig.hear(now_alert("a"), group={"alertname": "First"})
+        await channel.until(3)
+        for number in range(5):
+            await rig.hear(now_alert(str(number)), group={"alertname": f"More{number}"})
+        pager.hangs_on = lambda _told: True
+        assert rig.running is not None
+        rig.running.lanes["pager"].succeeded()  # ends the pause
+        rig.running.lanes["pager"].failed(0.01)
+        await pager.until_hanging()
+        before = pager.attempts
+        await asyncio.sleep(0.3)
+        assert pager.attempts == before
+        up(pager)
+        pager.go_on.set()
+        assert len(await pager.until(6)) == 6

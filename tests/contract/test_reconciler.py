@@ -29,6 +29,7 @@ class Place:
 
     def __init__(self, traits: contract.Traits) -> None:
         self.traits = traits
+        self.credentials = "first"
         self.told: list[message.Message] = []
         self.attempts = 0
         self.behaviour: Behaviour = lambda _told, _plain: None

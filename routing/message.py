@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from routing import links, model, muting, runbooks, wording
+from routing import flapping, links, model, muting, runbooks, wording
 
 _TITLE_CHARACTERS = 150
 _PART_CHARACTERS = 60
@@ -197,7 +197,10 @@ def _title(incident: model.Incident, step: model.Step, shown: tuple[model.Alert,
     name = told("alertname") or wording.plural(len(shown), "alert")
     subject = next((value for label in ("service", "instance") if (value := told(label))), "")
     place = "/".join(dict.fromkeys(value for label in ("cluster", "namespace") if (value := told(label))))
-    title = f"[{step.shows.priority.name}{_state(step)}] {name}"
+    state = _state(step)
+    if step.act is not model.Act.CLOSE and flapping.fact(incident):
+        state += ", flapping"
+    title = f"[{step.shows.priority.name}{state}] {name}"
     title += f": {subject}" if subject else ""
     title += f" ({place})" if place else ""
     return wording.cut(title, _TITLE_CHARACTERS)
@@ -258,6 +261,7 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
         model.Reason.TOLD_LATE: f"Fired {times} while this could not be told, and has resolved since.",
         model.Reason.JOINED: f"{wording.plural(len(step.joined), 'alert')} joined: {still}.",
         model.Reason.RAISED: f"Raised to {step.shows.priority.name}: {still}.",
+        model.Reason.FLAPPING: "It fired again." if step.fired_times == 1 else f"It fired {times} more.",
         model.Reason.PARTLY_RESOLVED: f"{wording.plural(len(step.resolved), 'alert')} resolved: {still}.",
         model.Reason.MOVED: f"Its alerts are grouped anew; it goes on as incident {', '.join(moved_to[:3])}.",
         model.Reason.REROUTED: "The routing changed: this is told elsewhere now.",
@@ -272,13 +276,17 @@ def _news(step: model.Step, incident: model.Incident) -> list[str]:
         "until that is mended nobody is told anything but P1 pages like this one.",
     }
     told = [sentences[step.reason]] if step.reason in sentences else []
-    if step.fired_times > 1 and step.reason is not model.Reason.TOLD_LATE:
+    if step.fired_times > 1 and step.reason not in (model.Reason.TOLD_LATE, model.Reason.FLAPPING):
         told.append(f"Fired {times} while this could not be told.")
     return told
 
 
 def _caveats(step: model.Step, incident: model.Incident, shown: tuple[model.Alert, ...]) -> list[str]:
     told = muting.sentences(incident, step.shows)
+    if fact := flapping.fact(incident):
+        told.append(fact)
+        if step.act is not model.Act.CLOSE:
+            told.append("It is shown as firing until it was quiet for 10 minutes.")
     if step.reason is model.Reason.RESOLVED and any(alert.fires for alert in shown):
         told.append("It fires again since; that is told next.")
     if step.act is not model.Act.CLOSE and any(model.tier(alert.labels) is None for alert in shown):

@@ -311,6 +311,7 @@ class Reason(enum.StrEnum):
     JOINED = "alert_joined"
     RAISED = "priority_raised"
     PARTLY_RESOLVED = "partly_resolved"
+    FLAPPING = "flapping"
     RESOLVED = "resolved"
     NEWS_OVER = "news_over"
     MOVED = "moved"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from routing import desire, model
+from routing import desire, flapping, model
 
 
 def plan(
@@ -61,6 +61,7 @@ def plan(
         step = _after_closed(situation.incident, delivery, want, manner, told)
     else:
         step = None
+    step = flapping.damp(step, situation.incident, delivery, want, manner=manner, now=now)
     if isinstance(step, model.Step) and delivery and delivery.dead == step.shows:
         return None
     return _with_failover(step, delivery) if isinstance(step, model.Step) else step

@@ -16,7 +16,7 @@ from routing import announcing, deciding, events, lane, ledger, model, patience,
 from routing.destinations import contract
 
 _SEND_DEADLINE_SECONDS = 5.0
-_AT_ONCE = 200
+_AT_ONCE = 100
 """So many incidents share a read and a commit; in between others have their turn."""
 
 _logger = logging.getLogger(__name__)

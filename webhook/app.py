@@ -5,6 +5,7 @@ is closed. All of it within 20 s of SIGTERM (PRODUCT: HTTP).
 """
 
 import asyncio
+import gc
 import hashlib
 import ipaddress
 import logging
@@ -41,6 +42,7 @@ from webhook import (
 )
 from webhook.store import contract, sqlite
 
+_OBJECTS_BEFORE_GC = 20_000
 _ANSWER_SECONDS = 5.0
 _LAST_SENDS_SECONDS = 8.0
 _UPKEEP_SECONDS = 3600.0
@@ -180,6 +182,9 @@ class _Service:
                 ssl_context=self._channel.context,
             )
             await site.start()
+            # What the start made stays; and a message makes objects by the hundred that go with its answer.
+            gc.freeze()
+            gc.set_threshold(_OBJECTS_BEFORE_GC, 20, 20)
             _announce(runner, tls=settings.tls is not None)
             async with asyncio.TaskGroup() as tasks:
                 self._on_signals(tasks)

@@ -44,6 +44,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 _decoder = msgspec.json.Decoder(_Message)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _STATUS = {status.value: status for status in model.AlertStatus}
 
 
@@ -66,7 +67,7 @@ def decode(body: bytes, *, now: datetime) -> model.Notification:
         group_labels=message.group_labels or {},
         alerts=tuple(_alert(alert, now) for alert in message.alerts),
         # Alertmanager escapes it for a regular expression: `web\.hook`.
-        receiver=re.sub(r"\\(.)", r"\1", message.receiver or "", flags=re.DOTALL),
+        receiver=_ESCAPED.sub(r"\1", message.receiver or ""),
         external_url=message.external_url or "",
         truncated_alerts=message.truncated_alerts or 0,
     )

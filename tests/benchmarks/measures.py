@@ -1,6 +1,7 @@
 """The measurements. Each says in its result what it measured; none asserts anything."""
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,9 +18,10 @@ from tests.standins import pagerduty
 SIZES = (1, 10, 100)
 OURS, BARE, RAW = "this service", "bare handler", "raw and durable"
 JSON = {"Content-Type": "application/json"}
-_PAGED = re.compile(rb"page-\d+")
+_PAGED = re.compile(rb"page-\d+-\d+")
 _GROUPS = 64
 _PAGE_SECONDS = 60.0
+_pages = itertools.count(10_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ async def _paged(
     async with _client() as client:
         await _page(client, subject, far, webhook=webhook)  # the first one of a process finds everything cold
         began, posts = time.monotonic(), []
-        due = {f"page-{number}": began + number / 20 for number in range(count)}
+        due = {f"{subjects.paged(number)}{number}": began + number / 20 for number in range(count)}
         for group, instant in due.items():
             await asyncio.sleep(instant - time.monotonic())
             posts.append(asyncio.create_task(client.post(subject.address, data=_p1(group, webhook=webhook))))
@@ -192,7 +194,8 @@ async def _page(
     client: aiohttp.ClientSession, subject: subjects.Subject, far: subjects.FarEnds, *, webhook: bool
 ) -> float:
     """Post one P1; returns the seconds until PagerDuty had it."""
-    group = f"page-{time.monotonic_ns()}"
+    number = next(_pages)
+    group = f"{subjects.paged(number)}{number}"
     began = time.monotonic()
     async with client.post(subject.address, data=_p1(group, webhook=webhook)) as response:
         response.raise_for_status()

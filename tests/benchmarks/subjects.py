@@ -49,7 +49,7 @@ class Subject:
         assert found is not None, "Linux tells it of every process"
         return int(found[1]) * 1024
 
-    async def settled(self, *, timeout_seconds: float = 60.0) -> None:
+    async def settled(self, *, timeout_seconds: float = 300.0) -> None:
         """Wait until it has nothing left to do: it worked for less than a tenth of half a second.
 
         Raises:

@@ -3,6 +3,7 @@
 `./dev` unpacks them (tests/setup/debian.py). This module only looks: it fetches nothing and starts nothing.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,15 @@ def for_demo() -> Parts:
     if missing:
         raise FileNotFoundError(f"not on PATH: {', '.join(missing)}. `./dev parts` brings them.")
     return Parts(name="PATH" if len(own) == len(PROGRAMS) else GENERATIONS[-1], **chosen)
+
+
+def no_containers() -> str:
+    """Why this machine cannot run containers, whatever is installed; "" where it can."""
+    if os.geteuid() != 0:
+        return "containers are run by root"
+    if not any(Path("/sys/fs/cgroup").glob("*")):
+        return "containers need /sys with its cgroups, which is not mounted here"
+    return ""
 
 
 def chromium() -> Path | None:

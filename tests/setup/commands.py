@@ -3,18 +3,11 @@
 Standard library only: this runs before anything is installed.
 """
 
-import ctypes
-import os
-import shutil
-import subprocess
 import sys
 
 from tests import parts
-from tests.setup import debian, environment, suite
+from tests.setup import debian, environment, programs, suite
 from tests.setup.progress import step
-
-# libatomic1: Playwright's driver needs it, and a bare Debian has none.
-CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation libatomic1"
 
 
 def main(usage: str, words: list[str]) -> int:
@@ -56,9 +49,7 @@ def picture(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     install_dependencies()
     missing = bring_parts(parts.GENERATIONS)
-    without_browser = install_chromium()
-    if without_browser:
-        missing["chromium"] = without_browser
+    missing |= programs.bring()
     return suite.run(arguments, missing)
 
 
@@ -87,7 +78,7 @@ def show_parts(_: list[str]) -> int:
 
 
 def lock(options: list[str]) -> int:
-    with step("Renewing requirements.lock and requirements-dev.lock"):
+    with step("Renewing the lock files"):
         environment.renew_lock_files(options)
     return 0
 
@@ -117,37 +108,3 @@ def bring_parts(suites: tuple[str, ...]) -> dict[str, str]:
         missing = debian.bring(suites)
         words.append("could not be brought: " + ", ".join(missing) if missing else "ready")
     return missing
-
-
-def has_libatomic() -> bool:
-    """Whether Playwright's driver can be loaded."""
-    try:
-        ctypes.CDLL("libatomic.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def install_chromium() -> str | None:
-    """Install Chromium where that is allowed; return None if it is here, else the command that installs it."""
-    if parts.chromium() and has_libatomic():
-        return None
-    ask = f"install it with: sudo {CHROMIUM}"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return ask
-    with step("Chromium for the browser tests (about a minute)") as words:
-        for command in ("apt-get -q update", CHROMIUM):
-            done = subprocess.run(
-                command.split(),
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        if parts.chromium() is None or not has_libatomic():
-            words.append("failed")
-            print(done.stdout.decode(errors="replace")[-2000:], flush=True)
-            return ask
-        words.append("installed")
-    return None

@@ -122,8 +122,16 @@ def _succeeds(*command: str, quiet: bool = False) -> bool:
     return done.returncode == 0
 
 
+LOCKS = {
+    "pyproject.toml": "requirements.lock",
+    "pyproject.toml --group dev": "requirements-dev.lock",
+    "--group build": "deploy/container/build.lock",
+}
+"""Every lock file, by what uv is to resolve for it."""
+
+
 def renew_lock_files(options: list[str]) -> None:
-    """Resolve both lock files anew, for every platform and Python from 3.11 on.
+    """Resolve the lock files anew, for every platform and Python from 3.11 on.
 
     Args:
         options: further options for uv, such as `--upgrade` or `--upgrade-package NAME`.
@@ -136,10 +144,10 @@ def renew_lock_files(options: list[str]) -> None:
         raise Failed("`./dev lock` needs uv: https://docs.astral.sh/uv/")
     fixed = (
         "pip compile -q --universal --python-version 3.11 --generate-hashes"
-        " --no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml"
+        " --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
     )
-    for group, lock in (([], "requirements.lock"), (["--group", "dev"], "requirements-dev.lock")):
-        if not _succeeds(program, *fixed.split(), *group, *options, "-o", lock):
+    for what, lock in LOCKS.items():
+        if not _succeeds(program, *fixed.split(), *what.split(), *options, "-o", lock):
             raise Failed(f"uv could not resolve {lock} (its own words are above)")
 
 

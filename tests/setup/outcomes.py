@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 # Tests with these marks need a program that `./dev test` brings.
-PART_MARKS = ("real", "browser")
+PART_MARKS = ("real", "browser", "container", "systemd")
 
 
 class Recorder:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -175,9 +175,10 @@ async def run(
     options: tuple[str, ...] = (),
     port: int = 0,
     executable: Path = CONSOLE_SCRIPT,
+    make: Callable[..., Service] = Service,
 ) -> AsyncIterator[Service]:
     """A service that is ready. It may be killed and restarted inside; in the end it is stopped if it runs."""
-    service = Service(
+    service = make(
         state_dir=state_dir,
         env=env,
         config_path=config_path,

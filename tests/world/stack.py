@@ -43,11 +43,15 @@ class Stack:
 
 @asynccontextmanager
 async def run(
-    parts: programs.Parts, folder: Path, *, told: Callable[[str], None] = lambda _: None
+    parts: programs.Parts,
+    folder: Path,
+    *,
+    told: Callable[[str], None] = lambda _: None,
+    make: Callable[..., service.Service] = service.Service,
 ) -> AsyncIterator[Stack]:
     """All parts running, and every target scraped once in health. Data and logs are under `folder`.
 
-    `told` hears what is being started, for people who wait.
+    `told` hears what is being started, for people who wait. `make` makes the service: a process, if not told otherwise.
 
     Raises:
         process.ProgramFailedError: a part did not start. The text holds its log.
@@ -70,6 +74,7 @@ async def run(
             service.run(
                 state_dir=folder / "state",
                 port=service_port,
+                make=make,
                 env={
                     **environment(
                         service_url=f"http://127.0.0.1:{service_port}",

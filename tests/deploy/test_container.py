@@ -52,7 +52,7 @@ def test_it_is_small_and_runs_without_root_and_without_a_shell(podman: container
     assert image["Size"] < LARGEST_BYTES
     assert image["Config"]["User"] == "65532:65532"
     assert image["Config"]["Entrypoint"] == ["/opt/phantommesh-alerts/bin/phantommesh-alerts"]
-    assert image["HealthCheck"]["Test"][:2] == ["CMD", PYTHON], "not CMD-SHELL"
+    assert image["Healthcheck"]["Test"][:2] == ["CMD", PYTHON], "not CMD-SHELL"
 
 
 def test_nothing_of_the_build_is_left_in_it(podman: container.Podman) -> None:

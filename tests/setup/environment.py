@@ -125,7 +125,7 @@ def _succeeds(*command: str, quiet: bool = False) -> bool:
 LOCKS = {
     "pyproject.toml": "requirements.lock",
     "pyproject.toml --group dev": "requirements-dev.lock",
-    "--group build": "deploy/container/build.lock",
+    "--group build --constraint requirements-dev.lock": "deploy/container/build.lock",
 }
 """Every lock file, by what uv is to resolve for it."""
 

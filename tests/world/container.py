@@ -21,6 +21,8 @@ from tests.world import service
 
 BASE_PACKAGES = "python3,python3-venv,ca-certificates,tzdata"
 STATE = "/var/lib/phantommesh-alerts"
+SETTINGS = "/etc/phantommesh-alerts"
+_USER = 65532
 _BASE = parts.CHECKOUT / ".cache" / "containers" / "base.tar"
 _ATTEMPTS = 2
 _STEP_SECONDS = 240
@@ -53,9 +55,9 @@ class Podman:
         store, run = folder / "store", folder / "run"
         self.command = ["podman", "--root", str(store), "--runroot", str(run), "--storage-driver", "vfs"]
 
-    def run(self, *words: str, given: str = "") -> str:
+    def run(self, *words: str) -> str:
         """Run one command to its end; what it printed."""
-        return _run([*self.command, *words], env=self.env, given=given)
+        return _run([*self.command, *words], env=self.env)
 
     def build(self, tag: str) -> None:
         """Build the image of this checkout on a base of Debian's packages."""
@@ -127,12 +129,12 @@ def _pip_configuration() -> str:
     return text.replace("[global]\n", f"[global]\n{lines}", 1)
 
 
-def _run(command: list[str], *, env: Mapping[str, str], given: str = "") -> str:
+def _run(command: list[str], *, env: Mapping[str, str]) -> str:
     for attempt in range(1, _ATTEMPTS + 1):
         done = subprocess.run(
             command,
             env={**os.environ, "LC_ALL": "C.UTF-8", **env},
-            input=given,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
@@ -160,17 +162,17 @@ class Contained(service.Service):
         self.podman = with_podman
         self.image = image
         self.name = f"alerts-{os.urandom(4).hex()}"
+        self._secrets = with_podman.folder / self.name
+        self._secrets.mkdir(mode=0o700)
         self._settings: list[str] = []
         for name, value in env.items():
             if name.endswith(("_KEY", "_TOKEN", "_WEBHOOK")):
-                secret = f"{self.name}-{name.lower()}"
-                with_podman.run("secret", "create", secret, "-", given=value)
-                self._settings += [
-                    f"--secret={secret},uid=65532,mode=0400",
-                    f"--env={name}_FILE=/run/secrets/{secret}",
-                ]
+                (self._secrets / name).write_text(f"{value}\n")
+                os.chown(self._secrets / name, _USER, _USER)
+                self._settings.append(f"--env={name}_FILE={SETTINGS}/{name}")
             else:
                 self._settings.append(f"--env={name}={value}")
+        os.chown(self._secrets, _USER, _USER)
         (with_podman.folder / "no-shell").touch(mode=0o644)
 
     async def kill(self) -> None:
@@ -185,6 +187,6 @@ class Contained(service.Service):
             *self.podman.command, "run", "--rm", "--name", self.name, "--network=host", "--ulimit=host",
             "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", f"--timeout={_LIFE_SECONDS}",
             f"--volume={self.name}:{STATE}", f"--volume={self.podman.folder}/no-shell:/bin/sh:ro",
-            *self._settings, self.image,
+            f"--volume={self._secrets}:{SETTINGS}:ro", *self._settings, self.image,
             "serve", "--listen", self.url.removeprefix("http://"), "--state-dir", STATE, *self.options,
         ]  # fmt: skip

@@ -25,6 +25,7 @@ SETTINGS = "/etc/phantommesh-alerts"
 _USER = 65532
 _BASE = parts.CHECKOUT / ".cache" / "containers" / "base.tar"
 _ATTEMPTS = 2
+_PLENTY_BYTES = 8 * 1024**3
 _STEP_SECONDS = 240
 # Longest life of a container: whoever started it may have died with a kill -9.
 _LIFE_SECONDS = 600
@@ -52,8 +53,14 @@ class Podman:
         conf = folder / "containers.conf"
         conf.write_text(_CONTAINERS_CONF)
         self.env = {"CONTAINERS_CONF": str(conf), "HOME": str(folder), "TMPDIR": str(folder)}
-        store, run = folder / "store", folder / "run"
-        self.command = ["podman", "--root", str(store), "--runroot", str(run), "--storage-driver", "vfs"]
+        self.command: list[str] = []
+        # vfs copies every file for every container, and works where overlay cannot be mounted.
+        for driver in ("overlay", "vfs"):
+            places = ["--root", str(folder / driver), "--runroot", str(folder / "run" / driver)]
+            self.command = ["podman", *places, "--storage-driver", driver]
+            with contextlib.suppress(PodmanFailedError):
+                self.run("info")
+                break
 
     def run(self, *words: str) -> str:
         """Run one command to its end; what it printed."""
@@ -77,7 +84,7 @@ class Podman:
 def podman() -> Iterator[Podman]:
     """Podman; all that it started and stored is gone in the end."""
     # Sockets lie below it, and their paths are short.
-    folder = Path(tempfile.mkdtemp(prefix="podman.", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="podman.", dir=_roomy_folder()))
     folder.chmod(0o755)
     running = Podman(folder)
     try:
@@ -85,6 +92,13 @@ def podman() -> Iterator[Podman]:
     finally:
         running.run("rm", "--force", "--all", "--time=0")
         shutil.rmtree(folder)
+
+
+def _roomy_folder() -> str:
+    """In memory, where there is plenty: an image is thousands of small files that are gone in a minute."""
+    memory = Path("/dev/shm")
+    plenty = memory.is_dir() and shutil.disk_usage(memory).free > _PLENTY_BYTES
+    return str(memory) if plenty and os.access(memory, os.W_OK | os.X_OK) else "/tmp"
 
 
 def base() -> Path:
@@ -181,6 +195,14 @@ class Contained(service.Service):
             await asyncio.to_thread(self.podman.run, "kill", "--signal=KILL", self.name)
             await self._own().child.wait()
         await self._end(signal.SIGTERM)
+
+    async def inside(self, *words: str) -> str:
+        """Run a command in the container; what it printed.
+
+        Raises:
+            PodmanFailedError: it ended with another status than 0.
+        """
+        return await asyncio.to_thread(self.podman.run, "exec", self.name, *words)
 
     def _command(self) -> list[str | Path]:
         return [

@@ -13,7 +13,7 @@ import signal
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from routing import events, ledger, model, sources
 from webhook import (
     auth,
     channel,
+    clock,
     config,
     connections,
     deadman,
@@ -130,21 +131,22 @@ class _Service:
         self._metrics = metrics.Metrics(
             version=metadata.version("phantommesh-alerts"), sqlite_version=sqlite3.sqlite_version
         )
+        self._clock = clock.Clock()
         self._narrator = logs.Narrator()
         self._runbooks = rulefiles.runbooks()
         self._delivering = delivering.Delivering(
-            store=store, runbooks=self._runbooks, emit=self._emit, dry_run=options.dry_run, clock=_now
+            store=store, runbooks=self._runbooks, emit=self._emit, dry_run=options.dry_run, clock=self._clock
         )
         self._readiness = health.Readiness(store)
         self._resync = resync.Resync(
-            store=store, wake=self._delivering.wake, observe=self._metrics.looked, clock=_now
+            store=store, wake=self._delivering.wake, observe=self._metrics.looked, clock=self._clock
         )
         self._deadman = deadman.Deadman(
             store=store,
             policy=lambda: self._in_force().sources,
             wake=self._delivering.wake,
             judged=self._metrics.judged,
-            clock=_now,
+            clock=self._clock,
         )
         self._heart = heartbeat.Heart(
             address=lambda: None if options.dry_run else self._in_force().heartbeat_url,
@@ -158,7 +160,7 @@ class _Service:
             resyncs=lambda: bool(self._in_force().alertmanager_urls),
             wake=self._delivering.wake,
             outcome=self._metrics.paged_directly,
-            clock=_now,
+            clock=self._clock,
         )
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -191,6 +193,9 @@ class _Service:
                 work = [
                     tasks.create_task(self._upkeep(), name="upkeep"),
                     tasks.create_task(self._measure(), name="measure"),
+                    tasks.create_task(
+                        clock.watch(self._clock, rebase=self._rebase, followed=self._start_anew), name="clock"
+                    ),
                     tasks.create_task(self._channel.follow_files(), name="certificates"),
                     tasks.create_task(self._deadman.run(), name="deadman"),
                     tasks.create_task(self._heart.run(), name="heartbeat"),
@@ -221,7 +226,7 @@ class _Service:
             view=self._view,
             metrics=self._metrics.handler(store=self._store, readiness=self._readiness),
             answered=self._metrics.answered,
-            clock=_now,
+            clock=self._clock,
             max_body_bytes=settings.max_body_bytes,
             proof=self._resync,
         )
@@ -289,7 +294,7 @@ class _Service:
         self._settings = settings
         self._resync.ask(settings.alertmanager_urls)
         self._metrics.know(self._delivering.names)
-        self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=_now())
+        self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=self._clock())
 
     async def _reload(self) -> Sequence[str]:
         """Read the configuration anew; returns its faults. With any, the one in force stays."""
@@ -332,12 +337,23 @@ class _Service:
         """Remove what is past its retention, at the start and then every hour."""
         while True:
             try:
-                removed = await self._store.prune(self._in_force().retention, _now())
+                removed = await self._store.prune(self._in_force().retention, self._clock())
             except ledger.Unavailable as trouble:
                 _log.warning("upkeep has to wait", extra={"error": str(trouble)})
             else:
                 _log.debug("upkeep done", extra={"removed": removed})
             await asyncio.sleep(_UPKEEP_SECONDS)
+
+    async def _rebase(self, by: timedelta) -> None:
+        await self._store.rebase(by)
+        self._past_store.rebase(by)
+
+    async def _start_anew(self) -> None:
+        """What is kept in memory only began before the clock jumped."""
+        self._deadman.listen_anew()
+        self._resync.start_anew()
+        async with self._reloading:
+            await self._delivering.take(self._in_force())
 
     async def _measure(self) -> None:
         while True:
@@ -346,14 +362,10 @@ class _Service:
                 self._metrics.waiting(name, lane.waiting(), lane.budget_waits)
                 for priority in model.Priority:
                     oldest = lane.oldest(priority)
-                    age_seconds = (_now() - oldest).total_seconds() if oldest else 0.0
+                    age_seconds = (self._clock() - oldest).total_seconds() if oldest else 0.0
                     self._metrics.undelivered(name, priority, age_seconds)
             self._metrics.unrecorded(len(self._past_store))
             await asyncio.sleep(_MEASURE_SECONDS)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _secret_values(settings: config.Settings) -> Sequence[str]:

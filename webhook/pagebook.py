@@ -4,6 +4,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from webhook import sidefile, unrecorded
@@ -65,6 +67,12 @@ class Book:
         """It is on record now."""
         if self._pages.pop(incident_id, None) is not None:
             self._changed.set()
+
+    def rebase(self, by: timedelta) -> None:
+        """Move the instants along with a clock that jumped."""
+        for page in self.pages():
+            if page.recorded_at is not None:
+                self.keep(replace(page, recorded_at=page.recorded_at + by))
 
     async def write_down(self) -> None:
         """Keep the side file in step, for ever. Nobody waits for it: a disk that hangs must not hold up a page."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from routing import model
@@ -46,6 +46,10 @@ class PastStore:
     async def close(self) -> None:
         """Write down what is not yet written."""
         await self._book.close()
+
+    def rebase(self, by: timedelta) -> None:
+        """Move what waits along with a clock that jumped."""
+        self._book.rebase(by)
 
     def refused(self, notification: model.Notification) -> None:
         """Hear of a message that is answered with 503: its P1 are paged."""

@@ -128,6 +128,11 @@ class Resync:
         self._seen = {one: self._seen.get(one, Seen(address=one)) for one in addresses}
         self._asked_for.set()
 
+    def start_anew(self) -> None:
+        """Forget what peers said before: the clock that it was compared with has jumped."""
+        self._absent = {}
+        self._peers = {one: peers.Peer(name=one) for one in self._peers}
+
     def hint(self) -> None:
         """Say that an end waits for proof, which is worth an early look."""
         self._asked_for.set()

@@ -6,7 +6,9 @@ import re
 import signal
 import ssl
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -158,6 +160,38 @@ async def test_a_corrupt_store_is_named_and_left_untouched(tmp_path: Path, far: 
     assert store.read_bytes() == broken
 
 
+@contextmanager
+def _only_to_be_read(folder: Path) -> Iterator[None]:
+    """A mount of the folder over itself that takes no writes, from root either."""
+    mounted = subprocess.run(
+        f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}",
+        shell=True, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    if mounted.returncode:
+        assert os.geteuid() != 0, f"root cannot mount: {mounted.stderr}"
+        pytest.skip("only root can mount a directory so that it may only be read")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_store_that_may_only_be_read_is_named_and_left_untouched(
+    tmp_path: Path, far: serving.Far
+) -> None:
+    state = tmp_path / "state"
+    async with service.run(state_dir=state, env=far.env) as running:
+        assert await serving.post(running, "vpn-core", "P1") == 200
+    with _only_to_be_read(state):
+        whole = (state / STORE).read_bytes()
+        status, said = await serving.refusal(tmp_path, "--listen", "127.0.0.1:0", env=far.env)
+        assert (state / STORE).read_bytes() == whole
+    assert status == 1
+    assert str(state) in said
+    assert "Read-only file system" in said
+    assert "Traceback" not in said
+
+
 async def test_files_of_the_state_are_for_their_owner_only(tmp_path: Path, far: serving.Far) -> None:
     before = os.umask(0)
     try:
@@ -249,6 +283,31 @@ async def test_a_changed_configuration_is_used_from_its_reload_on(
         await reload(running)
         assert await serving.post(running, "backup", "P3") == 200
         await far.told("#phantommesh-ops", "backup")
+
+
+async def test_reloads_under_load_lose_nothing_and_page_nobody_twice(
+    tmp_path: Path, far: serving.Far, routing: Path
+) -> None:
+    names = [f"service-{number}" for number in range(12)]  # few enough for PagerDuty to take them at once
+
+    async def post_all(running: service.Service, worker: int) -> None:
+        for name in names[worker::3] * 8:
+            assert await serving.post(running, name, "P1") == 200, "a reload refuses nobody"
+
+    async with service.run(state_dir=tmp_path / "state", env=far.env, config_path=routing) as running:
+        load = [asyncio.create_task(post_all(running, worker)) for worker in range(3)]
+        reloads = 0
+        while not all(task.done() for task in load):
+            routing.write_text(f"{ROUTING}max_body_bytes: {1_000_000 + reloads}\n")
+            await by_post(running)
+            reloads += 1
+        await asyncio.gather(*load)
+        assert reloads > 1
+        await far.pagerduty.wait_for(
+            lambda pager: {one.opened.payload["component"] for one in pager.incidents} == set(names),
+            timeout_seconds=60,
+        )
+    assert {event.outcome for event in far.pagerduty.events} == {"opened"}, "nobody was paged twice"
 
 
 async def test_a_broken_configuration_is_refused_and_the_old_one_stays(

@@ -883,3 +883,70 @@ async def test_closing_finishes_what_was_asked_for(kind: Kind, tmp_path: Path) -
     second = await kind.open(tmp_path)
     assert len((await look(second)).incident.firing) == 20
     await second.close()
+
+
+# When the clock jumps
+
+MOVED = {
+    "incident": {"opened_at", "changed_at", "due_at"},
+    "alert": {"held_until"},
+    "delivery": {"shown_at", "owed_since"},
+    "source": {"last_heard"},
+    "destination": {"since"},
+}
+NOT_MOVED = {
+    "incident": {"resolved_at"},  # history
+    "alert": {"starts_at", "ends_at", "recovers_at"},  # Alertmanager's
+    "episode": {"opened_at", "resolved_at"},  # history
+    "delivery": {"dead_at"},  # history
+    "notification": {"received_at"},  # history
+}
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+async def test_what_waits_moves_along_with_a_clock_that_jumped(store: contract.Store, seconds: float) -> None:
+    by = timedelta(seconds=seconds)
+    await store.destinations_since(["pager"], at(0))
+    await store.accept(message(alert("a"), alert("b", ends=0)), sources=["eu-1"], body=b"", now=at(0))
+    await store.record(message(alert("b")), at(1))  # possibly stale, so it is held
+    await store.expect(ID, ["pager", "channel"], 1, at(1))
+    shows = model.Shown(episode=1, firing=frozenset({"x"}), priority=model.Priority.P1)
+    await store.settle(ID, "pager", shows, at(2))
+    (before,) = await store.open_incidents(10)
+
+    await store.rebase(by)
+
+    (after,) = await store.open_incidents(10)
+    held = alert("b").fingerprint
+    held_until = before.incident.alerts[held].held_until
+    assert held_until is not None
+    for name in ("opened_at", "changed_at"):
+        assert getattr(after.incident, name) == getattr(before.incident, name) + by
+    assert after.incident.openings == tuple(opening + by for opening in before.incident.openings)
+    assert after.incident.alerts[held] == replace(before.incident.alerts[held], held_until=held_until + by)
+    assert after.deliveries["pager"] == replace(before.deliveries["pager"], shown_at=at(2) + by)
+    assert after.deliveries["channel"] == replace(before.deliveries["channel"], owed_since=at(1) + by)
+    assert await store.sources() == {"eu-1": at(0) + by}
+    assert await store.destinations_since(["pager"], at(9)) == {"pager": at(0) + by}
+    assert await store.due(None, at(0.5) + by) == []
+    assert await store.due(None, at(1) + by) == [ID]
+
+
+async def test_every_instant_in_the_schema_is_said_to_move_or_not(
+    store: contract.Store, tmp_path: Path
+) -> None:
+    """A new column with an instant has to be looked at here, and in sqlite.sql's rebase_ statements."""
+    await store.probe()
+    found: dict[str, set[str]] = {}
+    with closing(sqlite3.connect(tmp_path / opening.DATABASE)) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            instants = {
+                name
+                for name in columns
+                if name.endswith(("_at", "_until", "_since", "_heard")) or name == "since"
+            }
+            if instants:
+                found[table] = instants
+    said = {table: MOVED.get(table, set()) | NOT_MOVED.get(table, set()) for table in {*MOVED, *NOT_MOVED}}
+    assert found == said

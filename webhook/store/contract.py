@@ -155,6 +155,13 @@ class Store(ledger.Ledger, Protocol):
         """Remove what is past its retention; returns how many rows went."""
         ...
 
+    async def rebase(self, by: timedelta) -> None:
+        """The clock has jumped: move along every instant of ours that something waits for or is measured by.
+
+        What is history stays as it was, and so do the times of Alertmanager's messages.
+        """
+        ...
+
     async def probe(self) -> None:
         """Take an empty durable commit; raises `routing.ledger.Unavailable` when that fails."""
         ...

@@ -34,6 +34,10 @@ def to_micros(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+def duration_micros(duration: timedelta) -> int:
+    return duration // _MICROSECOND
+
+
 def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 

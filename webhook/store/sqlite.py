@@ -5,7 +5,7 @@ import functools
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -250,6 +250,15 @@ class _Sqlite:
             while dropped := await self._write(bite):
                 total += dropped
         return total
+
+    async def rebase(self, by: timedelta) -> None:
+        micros = {"by": rows.duration_micros(by)}
+
+        def move(connection: sqlite3.Connection) -> None:
+            for name in ("incidents", "alerts", "deliveries", "sources", "destinations"):
+                connection.execute(rows.SQL[f"rebase_{name}"], micros)
+
+        await self._write(move)
 
     async def probe(self) -> None:
         await self._change("probe", ())

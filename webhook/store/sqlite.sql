@@ -253,3 +253,23 @@ DELETE FROM episode WHERE rowid IN (
     WHERE episode.resolved_at < ? AND episode.number < incident.episode
     LIMIT ?
 )
+
+-- name: rebase_incidents
+-- Those that are settled and closed are history.
+UPDATE incident SET
+    opened_at = opened_at + :by, changed_at = changed_at + :by, due_at = due_at + :by,
+    openings = (SELECT json_group_array(value + :by) FROM json_each(openings))
+WHERE open = 1 OR due_at IS NOT NULL
+
+-- name: rebase_alerts
+UPDATE alert SET held_until = held_until + :by WHERE held_until IS NOT NULL
+
+-- name: rebase_deliveries
+UPDATE delivery SET shown_at = shown_at + :by, owed_since = owed_since + :by
+WHERE may_show_open = 1 OR owed_since IS NOT NULL
+
+-- name: rebase_sources
+UPDATE source SET last_heard = last_heard + :by
+
+-- name: rebase_destinations
+UPDATE destination SET since = since + :by

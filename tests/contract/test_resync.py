@@ -26,7 +26,13 @@ from webhook.store import contract, opening, sqlite
 pytestmark = pytest.mark.real
 
 OLDEST, NEWEST = parts.GENERATIONS[0], parts.GENERATIONS[-1]
-BOUNDS = peers.Bounds(grown_up=timedelta(seconds=3), fresh=timedelta(seconds=4), settled=timedelta(seconds=2))
+# As with an operator, a source is fresh for less time than Alertmanager remembers what is not sent again.
+BOUNDS = peers.Bounds(
+    grown_up=timedelta(seconds=4),
+    fresh=timedelta(seconds=pulse.FORGOTTEN_SECONDS - pulse.RESEND_SECONDS),
+    settled=timedelta(seconds=2),
+    late=timedelta(seconds=2),
+)
 CADENCE = resync.Cadence(every_seconds=0.3, waiting_seconds=0.2)
 GROUP_BY = ["alertname", "cluster"]
 DOWN: Mapping[str, str] = {"alertname": "ServiceDown", "cluster": "eu-1", "priority": "P1"}

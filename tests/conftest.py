@@ -20,6 +20,7 @@ settings.load_profile("specification")
 #          finds no Alertmanager, without a word.
 #   image  builds and runs containers.
 GROUPS = {
+    "tests/acceptance/test_blindness.py": "runs",
     "tests/acceptance/test_demo.py": "runs",
     "tests/acceptance/test_end_to_end.py": "runs",
     "tests/rules/test_raised.py": "runs",

@@ -36,6 +36,10 @@ DOWN: Mapping[str, str] = {"alertname": "ServiceDown", "cluster": "eu-1", "prior
 DEADLINE_SECONDS = 45.0
 
 
+Incidents = Mapping[str, model.Incident]
+"""By the alert's name."""
+
+
 @dataclass(kw_only=True)
 class World:
     """A store that real Alertmanagers write to and resync keeps true."""
@@ -49,13 +53,18 @@ class World:
     def __post_init__(self) -> None:
         self._looked = asyncio.Condition()
         self.looks: list[resync.Looked] = []
+        self.changed: list[Callable[[Collection[str]], None]] = []
+        """Who else hears which incidents changed."""
         self._notified: set[asyncio.Task[None]] = set()
 
     def observe(self, look: resync.Looked) -> None:
         self.looks.append(look)
         self.stir()
 
-    def stir(self, _changed: Collection[str] = ()) -> None:
+    def stir(self, changed: Collection[str] = ()) -> None:
+        for hear in self.changed:
+            hear(changed)
+
         async def notify() -> None:
             async with self._looked:
                 self._looked.notify_all()
@@ -139,7 +148,7 @@ BOTH = pytest.mark.parametrize("world", [OLDEST, NEWEST], indirect=True)
 
 
 @asynccontextmanager
-async def run(folder: Path, name: str) -> AsyncIterator[World]:
+async def run(folder: Path, name: str, bounds: peers.Bounds = BOUNDS) -> AsyncIterator[World]:
     """A world on the Alertmanager of a generation; skips where it is not here."""
     found = parts.generation(name)
     if found is None:
@@ -152,7 +161,7 @@ async def run(folder: Path, name: str) -> AsyncIterator[World]:
             wake=lambda changed: built.stir(changed),  # noqa: PLW0108  built comes after it
             observe=lambda look: built.observe(look),  # noqa: PLW0108
             clock=lambda: datetime.now(UTC),
-            bounds=BOUNDS,
+            bounds=bounds,
             cadence=CADENCE,
         )
         built = World(store=store, resyncing=resyncing, folder=folder, parts=found)

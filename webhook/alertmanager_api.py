@@ -10,7 +10,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
@@ -60,13 +60,16 @@ class AlertState(msgspec.Struct, gc=False):
     muted_by: Sequence[str] | None = msgspec.field(name="mutedBy", default=None)
 
 
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class ListedAlert(msgspec.Struct):
     """An alert that fires; those that are over are not listed."""
 
     fingerprint: str
     labels: dict[str, str]
-    starts_at: datetime = msgspec.field(name="startsAt")
-    updated_at: datetime = msgspec.field(name="updatedAt")
+    starts_at: _Instant = msgspec.field(name="startsAt")
+    updated_at: _Instant = msgspec.field(name="updatedAt")
     status: AlertState
     annotations: dict[str, str] = {}
     generator_url: str = msgspec.field(name="generatorURL", default="")
@@ -90,7 +93,7 @@ class Silence(msgspec.Struct, gc=False):
     id: str
     created_by: str = msgspec.field(name="createdBy")
     comment: str
-    ends_at: datetime = msgspec.field(name="endsAt")
+    ends_at: _Instant = msgspec.field(name="endsAt")
 
 
 class _Config(msgspec.Struct):
@@ -98,7 +101,7 @@ class _Config(msgspec.Struct):
 
 
 class _Status(msgspec.Struct):
-    uptime: datetime
+    uptime: _Instant
     config: _Config
 
 

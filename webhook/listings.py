@@ -18,6 +18,7 @@ class Reading:
     Args:
         on_record: incidents in which an alert fires, by its fingerprint.
         receivers: Alertmanager's receivers that tell this service; the alerts of others are no strangers.
+        partial: incidents of which every alert has to be known, muted or not.
         silences: by id.
     """
 
@@ -26,10 +27,12 @@ class Reading:
         *,
         on_record: Mapping[str, Collection[str]],
         receivers: Collection[str],
+        partial: Collection[str],
         silences: Mapping[str, alertmanager_api.Silence],
     ) -> None:
         self._on_record = on_record
         self._receivers = receivers
+        self._partial = partial
         self._mutes = _Mutes(silences)
         self._alerts: dict[str, tuple[truth.Listed, ...]] = {}
         self._strangers: list[truth.Stranger] = []
@@ -91,6 +94,8 @@ class Reading:
             return
         if incident_id in self._on_record.get(alert.fingerprint, ()):
             return
+        if listed.mute is not None and incident_id not in self._partial:
+            return  # nobody would be told of it
         if len(self._strangers) < _MOST_STRANGERS:
             self._strangers.append(
                 truth.Stranger(group_labels=group.labels, alert=_alert(alert), listed=listed)

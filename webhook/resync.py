@@ -174,7 +174,9 @@ class Resync:
         asked = list(self._peers.values())
         async with asyncio.TaskGroup() as tasks:
             listed = [
-                tasks.create_task(self._ask(api, peer, on_record, receivers), name=f"ask {peer.name}")
+                tasks.create_task(
+                    self._ask(api, peer, on_record, receivers, partial), name=f"ask {peer.name}"
+                )
                 for peer in asked
             ]
         found = [task.result() for task in listed]
@@ -221,6 +223,9 @@ class Resync:
                 _log.warning("resync has to wait for the store", extra={"error": str(trouble)})
             self._in_trouble = True
             return False
+        except Exception:  # noqa: BLE001  a defect of ours must cost a look, not everyone the service
+            _log.exception("a look at the Alertmanagers failed")
+            return False
         self._in_trouble = False
         return soon
 
@@ -249,12 +254,15 @@ class Resync:
         peer: peers.Peer,
         on_record: Mapping[str, Collection[str]],
         receivers: Collection[str],
+        partial: Collection[str],
     ) -> truth.Listing:
         """What one peer lists; an empty list with the error where it cannot be asked."""
         try:
             status = await api.status(peer.name, now=self._clock())
             silences = await api.silences(peer.name)
-            reading = listings.Reading(on_record=on_record, receivers=receivers, silences=silences)
+            reading = listings.Reading(
+                on_record=on_record, receivers=receivers, partial=partial, silences=silences
+            )
             await api.groups(peer.name, reading.take)
         except alertmanager_api.Unanswered as error:
             return truth.Listing(peer=replace(peer, error=str(error)))

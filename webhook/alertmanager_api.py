@@ -63,7 +63,7 @@ class AlertState(msgspec.Struct, gc=False):
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class ListedAlert(msgspec.Struct):
+class ListedAlert(msgspec.Struct, gc=False):
     """An alert that fires; those that are over are not listed."""
 
     fingerprint: str
@@ -79,7 +79,7 @@ class _Receiver(msgspec.Struct, gc=False):
     name: str
 
 
-class Group(msgspec.Struct):
+class Group(msgspec.Struct, gc=False):
     """A group of one of its routes."""
 
     alerts: list[ListedAlert]

@@ -72,7 +72,7 @@ class Reading:
             self._alerts[fingerprint][0].name if fingerprint in self._alerts else fingerprint
             for fingerprint in listed.mute.by.split(", ")
         }
-        return replace(listed, mute=replace(listed.mute, by=", ".join(sorted(names))))
+        return listed._replace(mute=replace(listed.mute, by=", ".join(sorted(names))))
 
     def _hear(self, source: str, refreshed: datetime) -> None:
         self.watchdogs[source] = max(refreshed, self.watchdogs.get(source, refreshed))

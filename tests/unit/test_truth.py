@@ -257,7 +257,7 @@ def test_nothing_is_gone_that_anyone_lists_anywhere() -> None:
     renamed = listed(receiver="renamed")
     regrouped = listed(incident=OTHER_ID)
     for entry in (renamed, regrouped):
-        verdict = judge([SILENCED], listing(by_a(dataclasses.replace(entry, mute=SILENCE))))
+        verdict = judge([SILENCED], listing(by_a(entry._replace(mute=SILENCE))))
         assert (found(verdict), verdict.absent) == (None, {})
 
 
@@ -326,10 +326,8 @@ def test_an_incident_is_not_told_whole_while_something_may_be_missed() -> None:
 
 
 def test_where_nobody_can_be_asked_what_was_heard_counts() -> None:
-    held, fires = (
-        dataclasses.replace(one, fingerprint=name) for one, name in ((HELD, "held"), (FIRES, "fires"))
-    )
-    silenced = dataclasses.replace(SILENCED, fingerprint="silenced")
+    held, fires = (one._replace(fingerprint=name) for one, name in ((HELD, "held"), (FIRES, "fires")))
+    silenced = SILENCED._replace(fingerprint="silenced")
     kinds = {
         name: (one.kind, one.mute)
         for name, one in truth.unasked([RECOVERS, held, fires, silenced])[ID].items()

@@ -56,3 +56,20 @@ async def poll(url: str, wanted: Callable[[Any], T], *, timeout_seconds: float) 
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise TimeoutError(f"{url} did not show it within {timeout_seconds} s, last: {last}") from None
+
+
+async def poll_text(url: str, wanted: str, *, timeout_seconds: float) -> None:
+    """Ask again until these words are in the answer.
+
+    Raises:
+        TimeoutError: with the last answer.
+    """
+    last = ""
+    try:
+        async with asyncio.timeout(timeout_seconds), aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            while wanted not in last:
+                async with session.get(url) as answer:
+                    last = await answer.text()
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"{url} did not say {wanted!r} within {timeout_seconds} s, last: {last}") from None

@@ -158,6 +158,15 @@ _annotations = st.dictionaries(
 )
 
 
+_mutes = st.none() | st.builds(
+    model.Mute,
+    kind=st.sampled_from(model.MuteKind),
+    by=texts,
+    comment=texts,
+    until=st.none() | st.just(build.at(3600)),
+)
+
+
 @st.composite
 def hostile_messages(draw: st.DrawFn) -> message.Message:
     """Any step about any alerts whose every text was chosen by an enemy."""
@@ -172,6 +181,8 @@ def hostile_messages(draw: st.DrawFn) -> message.Message:
                 annotations=draw(_annotations),
                 generator_url=draw(texts),
                 moved_to=draw(st.none() | st.just("f" * 32)),
+                recovers_at=draw(st.none() | st.just(build.at(50))),
+                muted=draw(_mutes),
             )
         )
     about = incident(
@@ -181,7 +192,12 @@ def hostile_messages(draw: st.DrawFn) -> message.Message:
         truncated_alerts=draw(st.integers(0, 3)),
     )
     act, reason = draw(st.sampled_from(list(model.Act))), draw(st.sampled_from(list(model.Reason)))
+    quiet = {
+        name: frozenset(draw(st.lists(st.sampled_from(sorted(about.alerts)))) if about.alerts else ())
+        for name in ("silenced", "inhibited", "unconfirmed")
+    }
     told_step = step(about, act, reason, fired_times=draw(st.integers(1, 9)))
+    told_step = dataclasses.replace(told_step, shows=dataclasses.replace(told_step.shows, **quiet))  # type: ignore[arg-type] # three real fields
     page = draw(
         st.sampled_from([RUNBOOK, "", "# x\n## First three minutes\n1. {service}\n```\n{pod}"]) | texts
     )

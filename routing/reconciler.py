@@ -186,14 +186,15 @@ class Reconciler:
         self._later.pop(incident.id, None)
         if decision.look_again:
             self._later[incident.id] = decision.look_again
-        if decision.debts:
-            await self._ledger.owe(incident.id, decision.debts)
         if decision.steps:
             unknown = decision.steps.keys() - situation.deliveries.keys()
             if unknown:
                 await self._ledger.expect(incident.id, unknown, incident.episode, now)
             for name, step in decision.steps.items():
                 self.lanes[name].put(incident.id, (step.shows.priority, incident.changed_at))
+        if decision.debts:  # after the lanes: no page waits for this
+            await self._ledger.owe(incident.id, decision.debts)
+        if decision.steps:
             return
         await self._announcer.clear_refusals(situation)
         waits = [wait.until for wait in decision.due.values() if isinstance(wait, model.Wait)]

@@ -605,6 +605,37 @@ async def test_a_dead_letter_is_kept(opened: contract.Store) -> None:
     assert (dead.dead, dead.intent, dead.last_error) == (shows(alert()), None, "invalid_blocks")
 
 
+async def test_since_when_a_destination_owes_is_kept_until_the_receipt(opened: contract.Store) -> None:
+    assert (await delivery(opened)).owed_since == at(0)
+    await opened.expect(ID, ["pager"], 1, at(5))
+    assert (await delivery(opened)).owed_since == at(0)
+    await opened.fail(ID, "pager", "HTTP 503", outcome_known=True)
+    assert (await delivery(opened)).owed_since == at(0)
+    await opened.settle(ID, "pager", shows(alert()), at(6))
+    assert (await delivery(opened)).owed_since is None
+    await opened.owe(ID, {"pager": at(7)})
+    assert (await delivery(opened)).owed_since == at(7)
+    await opened.owe(ID, {"pager": None})
+    assert (await delivery(opened)).owed_since is None
+
+
+async def test_a_dead_letter_is_found_counted_and_let_go_once(opened: contract.Store) -> None:
+    assert list(await opened.dead_letters(10)) == []
+    assert not await opened.revive(ID, "pager", at(3))
+    await opened.bury(ID, "pager", shows(alert()), "invalid_blocks", at(2))
+    await opened.rest(ID, 1, None)
+    assert [situation.incident.id for situation in await opened.dead_letters(10)] == [ID]
+    assert (await opened.counts()).dead_letters == 1
+
+    assert await opened.revive(ID, "pager", at(3))
+    assert (await delivery(opened)).dead is None
+    assert (await delivery(opened)).dead_at == at(2)  # what is told next was a dead letter
+    assert await opened.due(None, at(3)) == [ID]
+    assert list(await opened.dead_letters(10)) == []
+    assert (await opened.counts()).dead_letters == 0
+    assert not await opened.revive(ID, "pager", at(4))
+
+
 async def test_when_it_was_refused_is_kept_until_a_receipt(opened: contract.Store) -> None:
     await opened.bury(ID, "pager", shows(alert()), "invalid_blocks", at(2))
     assert (await delivery(opened)).dead_at == at(2)

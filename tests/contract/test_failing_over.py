@@ -28,6 +28,13 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     await store.close()
 
 
+THIRD = model.incident_id({"alertname": "Third"})
+
+
+def tries(rig: Rig) -> list[events.Retried]:
+    return [one for one in rig.happened if isinstance(one, events.Retried)]
+
+
 def down(place: Place, error: str = "PagerDuty answered 503") -> None:
     place.behaviour = lambda _told, _plain: contract.Passing(error, retry_after_seconds=0.02)
 
@@ -75,6 +82,7 @@ async def test_the_instant_of_the_failover_needs_no_news(rig: Rig) -> None:
     async with rig.run():
         await rig.hear(now_alert())
         assert (await channel.until(2))[1] == "ServiceDown update: failed_over"
+        assert rig.event(events.Retried) == []
         pager.go_on.set()
         await channel.until(3)
 
@@ -92,17 +100,23 @@ async def test_the_wait_goes_on_over_a_restart(rig: Rig) -> None:
 
 async def test_every_p1_that_waits_goes_over_as_soon_as_the_pager_is_broken(rig: Rig) -> None:
     pager, channel = rig.places["pager"], rig.places["channel"]
+    first = pager.go_on
     pager.hangs_on = lambda _told: True
     pager.behaviour = lambda _told, _plain: contract.Broken("PagerDuty answered 403")
     async with rig.run():
         await rig.hear(now_alert("a"), group={"alertname": "First"})
         await pager.until_hanging()
         await rig.hear(now_alert("b"), group={"alertname": "Second"})
-        await channel.until(2)
+        await rig.hear(now_alert("c"), group={"alertname": "Third"})  # both workers are busy: it waits
+        await channel.until(3)
+        pager.hangs_on = lambda told: told.incident.group_labels["alertname"] == "Third"
+        pager.go_on = asyncio.Event()
+        first.set()
+        told = await channel.until(7)
+        assert not any(one.incident_id == THIRD for one in tries(rig))
         pager.go_on.set()
-        told = await channel.until(5)
-    assert "First update: failed_over" in told
-    assert "Second update: failed_over" in told
+    for name in ("First", "Second", "Third"):
+        assert f"{name} update: failed_over" in told
     assert len(rig.event(events.LaneSuspended)) == 1
 
 

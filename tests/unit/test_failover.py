@@ -124,6 +124,22 @@ def test_nobody_waits_for_a_destination_that_refused_the_p1(world: World) -> Non
     assert world.tell("channel") == ["update: failed_over"]
 
 
+def test_a_failover_is_said_once(world: World) -> None:
+    world.wait(50)
+    world.tell("channel")
+    world.hear(alert("b"), seconds=10)
+    assert world.tell("channel") == ["update: alert_joined"]
+    assert world.last("channel").failed == frozenset()
+
+
+def test_what_is_over_before_it_was_told_is_owed_no_more(world: World) -> None:
+    world.look()
+    assert world.deliveries["pager"].owed_since == at(1)
+    world.hear(alert(ends=2))
+    assert world.deliveries["pager"].owed_since is None
+    assert failover.debts(world.situation, world.by_route, BACKUPS, at(world.now)) == {}
+
+
 def test_the_channel_is_told_when_the_pager_has_it(world: World) -> None:
     world.wait(50)
     world.tell("channel")

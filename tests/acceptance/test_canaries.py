@@ -27,6 +27,7 @@ from webhook import config, environment
 CHECKOUT = Path(__file__).resolve().parents[2]
 CANARIES = {
     "PAGERDUTY_SERVICE_KEY": "canary0pagerduty0key000000000000",
+    "PAGERDUTY_SERVICE_KEY_PREVIOUS": "canary0pagerduty0previous0000000",
     "WEBHOOK_TOKEN": "canary-webhook-token-new",
     "WEBHOOK_TOKEN_PREVIOUS": "canary-webhook-token-previous",
     "SLACK_INCIDENTS_WEBHOOK": "canary-slack-incidents",

@@ -412,8 +412,11 @@ class TestUnavailable:
     async def test_store_that_is_busy_is_not_waited_for_and_what_it_has_is_woken_later(
         self, service: served.Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(writer, "_DEADLINE_SECONDS", 0.05)
-        with closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other:
+        with (
+            closing(sqlite3.connect(tmp_path / opening.DATABASE, isolation_level=None)) as other,
+            monkeypatch.context() as patched,
+        ):
+            patched.setattr(writer, "_DEADLINE_SECONDS", 0.05)
             other.execute("BEGIN IMMEDIATE")
             assert (await service.post(GOOD))[0] == 503
             assert service.woken == []

@@ -20,13 +20,11 @@ class Failing:
 
     Attributes:
         runs: how many of its failures were accepted.
-        failed: set whenever it fails.
         accepted_at: when each message was answered with 200, on the monotonic clock.
     """
 
     name: str
     runs: int = 0
-    failed: asyncio.Event = field(default_factory=asyncio.Event)
     accepted_at: list[float] = field(default_factory=list)
 
     @property
@@ -35,13 +33,16 @@ class Failing:
 
     async def keep_failing(self, client: aiohttp.ClientSession, url: str, enough: asyncio.Event) -> None:
         while not enough.is_set():
-            self.runs += 1
-            self.failed.set()
-            starts_at = datetime.now(UTC)
-            await self._post(client, url, starts_at, None)
-            await asyncio.sleep(random.uniform(0, 0.05))
-            await self._post(client, url, starts_at, datetime.now(UTC))
-            await asyncio.sleep(random.uniform(0.001, 0.05))
+            await self.fail_once(client, url, longest_seconds=0.05)
+
+    async def fail_once(self, client: aiohttp.ClientSession, url: str, *, longest_seconds: float) -> None:
+        """Fail and recover; neither that it is down nor that it is up lasts longer, once it was accepted."""
+        self.runs += 1
+        starts_at = datetime.now(UTC)
+        await self._post(client, url, starts_at, None)
+        await asyncio.sleep(random.uniform(0, longest_seconds))
+        await self._post(client, url, starts_at, datetime.now(UTC))
+        await asyncio.sleep(random.uniform(0.001, longest_seconds))
 
     async def _post(
         self, client: aiohttp.ClientSession, url: str, starts_at: datetime, ends_at: datetime | None

@@ -1,0 +1,46 @@
+"""An event loop whose time jumps to the next timer when there is nothing else to do, so that an hour takes seconds.
+
+Everything else is real: sockets, threads, the store. While a thread works, time passes as usual.
+"""
+
+import asyncio
+import selectors
+import threading
+from collections.abc import Callable
+
+_GRACE_SECONDS = 0.002
+
+
+class _Selector(selectors.DefaultSelector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead_seconds = 0.0
+        self.busy: Callable[[], bool] = lambda: False
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= _GRACE_SECONDS:
+            return super().select(timeout)
+        found = super().select(_GRACE_SECONDS)
+        if not found and not self.busy():
+            self.ahead_seconds += timeout
+        return found
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._jumping = _Selector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return super().time() + self._jumping.ahead_seconds
+
+    def wait_while(self, busy: Callable[[], bool]) -> None:
+        """Do not jump while this holds."""
+        self._jumping.busy = busy
+
+
+def any_thread(*names: str) -> bool:
+    """Whether a thread of such a name is at work."""
+    return any(thread.name.startswith(names) for thread in threading.enumerate())

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from routing import deciding, events, message, model, reconciler
-from routing.destinations import pagerduty, slack
+from routing.destinations import contract, pagerduty, slack
 from tests.standins import faults, server
 from tests.standins import pagerduty as pagerduty_standin
 from tests.standins import slack as slack_standin
 from tests.unit import build
 from tests.world import jumping
-from webhook.store import contract, sqlite
+from webhook.store import contract as store_contract
+from webhook.store import sqlite
 
 KEY = "s3cretkeys3cretkeys3cretkeys3cre"
 OPS, INCIDENTS = "#ops", "#incidents"
@@ -27,7 +28,7 @@ HOUR = timedelta(hours=1)
 class Rig:
     """A reconciler at work, its far ends, and the clock that all go by."""
 
-    store: contract.Store
+    store: store_contract.Store
     pagerduty: pagerduty_standin.PagerDuty
     slack: slack_standin.Slack
     running: reconciler.Reconciler
@@ -70,8 +71,9 @@ async def at_work(state_dir: Path) -> AsyncIterator[Rig]:
             slack_standin.serve(channels={"opsTail": OPS, "incidentsTail": INCIDENTS}, burst=None)
         )
         store = await sqlite.open_store(state_dir)
+        assert isinstance(store, sqlite._Sqlite)
         stack.push_async_callback(store.close)
-        destinations = {
+        destinations: dict[str, contract.Destination] = {
             "pager": pagerduty.PagerDuty(name="pager", routing_key=KEY, events_url=pager_end.url),
             "incidents": slack.Slack(
                 name="incidents", webhook_url=slack_end.webhook(INCIDENTS), channel=INCIDENTS
@@ -97,8 +99,13 @@ async def at_work(state_dir: Path) -> AsyncIterator[Rig]:
         )
         loop = asyncio.get_running_loop()
         assert isinstance(loop, jumping.Loop)
-        loop.wait_while(
-            lambda: store._writer._busy or store._readers._waiting > 0 or jumping.any_thread("pager", "names")
+        loop.jump_unless(
+            lambda: (
+                store._writer._busy
+                or store._readers._waiting > 0
+                or jumping.any_thread("pager", "names")
+                or any(isinstance(one, slack.Slack) and under_way(one) for one in destinations.values())
+            )
         )
         task = asyncio.create_task(running.run())
         try:
@@ -106,6 +113,12 @@ async def at_work(state_dir: Path) -> AsyncIterator[Rig]:
         finally:
             running.stop()
             await task
+
+
+def under_way(channel: slack.Slack) -> bool:
+    """Whether a request of its is."""
+    session = channel._session
+    return session is not None and session.connector is not None and bool(session.connector._acquired)
 
 
 async def an_hour_of_trouble(rig: Rig) -> dict[str, model.Alert]:

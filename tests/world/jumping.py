@@ -15,7 +15,7 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.ahead_seconds = 0.0
-        self.busy: Callable[[], bool] = lambda: False
+        self.busy: Callable[[], bool] = lambda: True
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= _GRACE_SECONDS:
@@ -36,8 +36,8 @@ class Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return super().time() + self._jumping.ahead_seconds
 
-    def wait_while(self, busy: Callable[[], bool]) -> None:
-        """Do not jump while this holds."""
+    def jump_unless(self, busy: Callable[[], bool]) -> None:
+        """Jump from now on, but while this holds."""
         self._jumping.busy = busy
 
 

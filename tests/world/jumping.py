@@ -21,7 +21,11 @@ class _Selector(selectors.DefaultSelector):
         if timeout is None or timeout <= _GRACE_SECONDS:
             return super().select(timeout)
         found = super().select(_GRACE_SECONDS)
-        if not found and not self.busy():
+        if found or self.busy():
+            return found
+        # What ended its work since the first look has left its word by now.
+        found = super().select(0)
+        if not found:
             self.ahead_seconds += timeout
         return found
 

@@ -1,8 +1,8 @@
 """An incident that opens and closes again and again: a fact to tell, and no reason to repeat messages. Pure.
 
-From the third opening within 20 minutes until it was quiet for 10 it is shown as open, and says so. A pager still
-hears of each firing, as news of the open incident and not as a new page (DESIGN: invariant 4); a channel hears
-nothing but what is new.
+From the third opening within 20 minutes it says so. A P2 or P3 is then shown as open until it was quiet for 10
+minutes, and nothing but what is new in it is told. A P1 is told as ever: each trigger, each resolve (DESIGN:
+invariant 4); a pager that stayed open for ten minutes longer would say what is not true.
 """
 
 from collections.abc import Sequence
@@ -28,6 +28,11 @@ def quiet_at(incident: model.Incident) -> datetime | None:
     return changed_at + QUIET
 
 
+def stays_shown(incident: model.Incident) -> bool:
+    """Whether its end is told only when it was quiet."""
+    return quiet_at(incident) is not None and incident.priority is not model.Priority.P1
+
+
 def fact(incident: model.Incident) -> str:
     """`Flapping: 3 times in 20 minutes.`, as long as that is how its last openings were; else ""."""
     if quiet_at(incident) is None:
@@ -44,7 +49,6 @@ def damp(
     delivery: model.Delivery | None,
     want: desire.Desired | None,
     *,
-    manner: model.Manner,
     now: datetime,
 ) -> model.Step | model.Wait | None:
     """What becomes of a step because the incident flaps.
@@ -55,10 +59,10 @@ def damp(
     told = delivery.shown if delivery and delivery.intent is None else None
     if due is None or told is None or not told.firing or want is None or want.ended not in _CALM_ENDS:
         return step
-    if want.stands_in_for != told.stands_in_for:
+    if model.Priority.P1 in (told.priority, want.priority):
         return step
     if told.episode < want.episode and not (want.ended and now < due):
-        return _again(told, want, manner)
+        return _again(told, want)
     told_live = incident.resolved_at is None or (
         delivery is not None and delivery.shown_at is not None and delivery.shown_at < incident.resolved_at
     )
@@ -66,13 +70,12 @@ def damp(
     return model.Wait(until=due) if now < due and repeats and told_live else step
 
 
-def _again(told: model.Shown, want: desire.Desired, manner: model.Manner) -> model.Step:
+def _again(told: model.Shown, want: desire.Desired) -> model.Step:
     """It fires again, or did since, where it is still shown as open: the same goes on."""
     fires = want.firing or want.fired
     joined = fires - told.firing
-    is_page = manner.reassert_seconds is not None and want.priority is model.Priority.P1
     shows = replace(want.shows, firing=told.firing | fires, priority=min(told.priority, want.priority))
-    if want.ended and not is_page:
+    if want.ended:
         return model.Step(
             act=model.Act.CLOSE,
             reason=want.ended,
@@ -81,7 +84,7 @@ def _again(told: model.Shown, want: desire.Desired, manner: model.Manner) -> mod
         )
     is_raised = want.priority < told.priority
     is_muted_otherwise = (told.silenced, told.inhibited) != (want.silenced, want.inhibited)
-    says = joined or is_raised or is_page or is_muted_otherwise
+    says = joined or is_raised or is_muted_otherwise
     return model.Step(
         act=model.Act.UPDATE if says else model.Act.FORGET,
         reason=model.Reason.RAISED if is_raised else model.Reason.FLAPPING,

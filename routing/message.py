@@ -285,7 +285,7 @@ def _caveats(step: model.Step, incident: model.Incident, shown: tuple[model.Aler
     told = muting.sentences(incident, step.shows)
     if fact := flapping.fact(incident):
         told.append(fact)
-        if step.act is not model.Act.CLOSE:
+        if step.act is not model.Act.CLOSE and flapping.stays_shown(incident):
             told.append("It is shown as firing until it was quiet for 10 minutes.")
     if step.reason is model.Reason.RESOLVED and any(alert.fires for alert in shown):
         told.append("It fires again since; that is told next.")

@@ -61,7 +61,7 @@ def plan(
         step = _after_closed(situation.incident, delivery, want, manner, told)
     else:
         step = None
-    step = flapping.damp(step, situation.incident, delivery, want, manner=manner, now=now)
+    step = flapping.damp(step, situation.incident, delivery, want, now=now)
     if isinstance(step, model.Step) and delivery and delivery.dead == step.shows:
         return None
     return _with_failover(step, delivery) if isinstance(step, model.Step) else step

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from routing import model, peers
+from routing import ledger, model, peers
 from tests import parts
 from tests.contract import served
 from tests.world import alertmanager, pulse
@@ -55,6 +55,7 @@ class World:
         self.looks: list[resync.Looked] = []
         self.changed: list[Callable[[Collection[str]], None]] = []
         """Who else hears which incidents changed."""
+        self.past_store = served.PastStore()
         self._notified: set[asyncio.Task[None]] = set()
 
     def observe(self, look: resync.Looked) -> None:
@@ -178,14 +179,17 @@ async def _intake(built: World) -> AsyncIterator[str]:
     intake = receive.Intake(
         store=built.store,
         wake=built.stir,
-        past_store=served.PastStore(),
+        past_store=built.past_store,
         noted=health.Readiness(built.store).noted,
         clock=lambda: datetime.now(UTC),
         proof=built.resyncing,
     )
 
     async def take(request: web.Request) -> web.Response:
-        await intake.receive(await request.read())
+        try:
+            await intake.receive(await request.read())
+        except ledger.Unavailable:
+            return web.Response(status=503)
         return web.Response()
 
     app = web.Application()

@@ -39,17 +39,19 @@ async def post(
     template: str,
     *,
     groups: int,
+    connections: int = CONNECTIONS,
     first: int = 0,
     seconds: float | None = None,
     count: int | None = None,
     rate: float | None = None,
 ) -> Outcome:
-    """Post from a process of its own, over 32 connections.
+    """Post from a process of its own.
 
     Args:
         address: the whole address.
         template: from `bodies`.
         groups: how many groups the requests are about, in turn.
+        connections: how many requests are under way at the most.
         first: the number of the first request.
         seconds: how long to post, or
         count: how many times.
@@ -62,7 +64,7 @@ async def post(
     host, _, path = address.removeprefix("http://").partition("/")
     name, _, port = host.partition(":")
     order = {
-        "host": name, "port": int(port), "path": f"/{path}", "connections": CONNECTIONS, "template": template,
+        "host": name, "port": int(port), "path": f"/{path}", "connections": connections, "template": template,
         "group": bodies.GROUP, "number": bodies.NUMBER, "groups": groups, "first": first,
         "seconds": seconds, "count": count, "rate": rate,
     }  # fmt: skip

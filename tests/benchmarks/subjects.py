@@ -91,9 +91,11 @@ async def limit(database: Path | None = None) -> AsyncIterator[Subject]:
 
 
 @asynccontextmanager
-async def this(folder: Path, far: FarEnds, *, alertmanager_url: str = "") -> AsyncIterator[Subject]:
+async def this(
+    folder: Path, far: FarEnds, *, alertmanager_url: str = "", tells_p3: bool = True
+) -> AsyncIterator[Subject]:
     """This service, with every destination live. A second run in the same folder finds what the first one kept."""
-    config = _laid_out(folder / "routing.yml", _routing())
+    config = _laid_out(folder / "routing.yml", _routing(tells_p3=tells_p3))
     async with service.run(
         state_dir=folder / "state",
         config_path=config,
@@ -121,7 +123,7 @@ def paged(number: int) -> str:
     return f"page-{number % len(KEYS):02d}-"
 
 
-def _routing() -> dict[str, object]:
+def _routing(*, tells_p3: bool) -> dict[str, object]:
     pagers = [f"pagerduty-{number}" for number in range(len(KEYS))]
     return {
         "destinations": {
@@ -140,7 +142,6 @@ def _routing() -> dict[str, object]:
             "log": {"kind": "log"},
         },
         "route": {
-            "destinations": ["log"],
             "routes": [
                 *(
                     {
@@ -151,7 +152,11 @@ def _routing() -> dict[str, object]:
                 ),
                 {"matchers": ['priority="P1"'], "destinations": ["pagerduty-0", "slack-incidents", "log"]},
                 {"matchers": ['priority="P2"'], "destinations": ["slack-ops", "log"]},
-                {"matchers": ['priority="P3"'], "destinations": ["slack-info", "log"]},
+                *(
+                    [{"matchers": ['priority="P3"'], "destinations": ["slack-info", "log"]}]
+                    if tells_p3
+                    else []
+                ),
             ],
         },
         # The only P1 is to be the one that is measured.

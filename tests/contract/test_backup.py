@@ -317,6 +317,20 @@ def _restore_killed_after(steps: int, state: Path, source: Path, monkeypatch: py
     return True
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts for another user")
+async def test_what_root_restores_belongs_to_the_user_of_the_service(tmp_path: Path) -> None:
+    await make(tmp_path / "state")
+    backup.backup(tmp_path / "state", tmp_path / "copy")
+    (tmp_path / "state" / opening.LOCK).unlink()
+    os.chown(tmp_path / "state", 4711, 4712)
+
+    backup.restore(tmp_path / "state", tmp_path / "copy", at(0))
+
+    for name in (opening.DATABASE, opening.LOCK):
+        found = (tmp_path / "state" / name).stat()
+        assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (4711, 4712, 0o600)
+
+
 async def test_a_restore_makes_a_directory_that_is_not_there(tmp_path: Path) -> None:
     ids = await make(tmp_path / "state")
     backup.backup(tmp_path / "state", tmp_path / "backup")

@@ -105,6 +105,7 @@ def _put_in_place(database: Path, source: Path, now: datetime) -> Copied:
     try:
         # A copy first: what was looked at is then what is used, whatever happens to the source.
         copying.make_private(fresh)
+        copying.hand_over(fresh)
         shutil.copyfile(source, fresh)
         opening.examine(fresh)
         copying.check(fresh)

@@ -108,6 +108,7 @@ def hold(state_dir: Path) -> int:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             state_dir.chmod(0o700)
         lock = os.open(state_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, copying.PRIVATE)
+        copying.hand_over(state_dir / LOCK)
     except OSError as error:
         _refuse(state_dir, f"cannot be used as the state directory: {error.strerror}", error)
     try:

@@ -169,7 +169,7 @@ class _Batch:
         return self._put(before, after, now) if after else {}
 
     def write(self) -> None:
-        incidents, alerts, refreshed, gone = [], [], [], []
+        incidents, alerts, altered, refreshed, gone = [], [], [], [], []
         for incident_id, after in self._newest.items():
             before = self._stored[incident_id]
             if after is before:
@@ -181,13 +181,16 @@ class _Batch:
                 was = known.get(fingerprint)
                 if was is None:
                     alerts.append(rows.alert_row(incident_id, alert))
+                elif was.status is not alert.status:
+                    altered.append(rows.alert_change(incident_id, alert))
                 elif was is not alert and was != alert:
-                    refreshed.append(rows.alert_change(incident_id, alert))
+                    refreshed.append(rows.alert_refresh(incident_id, alert))
             gone += [(incident_id, fingerprint) for fingerprint in known if fingerprint not in after.alerts]
         for name, values in (
             ("save_incident", incidents),
             ("save_alert", alerts),
-            ("change_alert", refreshed),
+            ("change_alert", altered),
+            ("refresh_alert", refreshed),
             ("drop_alert", gone),
             ("save_episode", list(self._episodes.values())),
         ):

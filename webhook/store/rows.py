@@ -107,8 +107,12 @@ def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
 
 def alert_change(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
     """For `change_alert`."""
+    return (alert.status.value, *alert_refresh(incident_id, alert))
+
+
+def alert_refresh(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
+    """For `refresh_alert`."""
     return (
-        alert.status.value,
         to_json(alert.annotations),
         to_micros(alert.starts_at),
         _maybe_micros(alert.ends_at),

@@ -76,6 +76,14 @@ UPDATE alert SET
     moved_to = ?, recovers_at = ?, muted = ?
 WHERE incident_id = ? AND fingerprint = ?
 
+-- name: refresh_alert
+-- The same with the status left alone: to name it moves the alert out of its index and in again, which is two
+-- thirds of the cost (7.0 and 2.3 us measured).
+UPDATE alert SET
+    annotations = ?, starts_at = ?, ends_at = ?, generator_url = ?, held_until = ?, episode = ?, moved_to = ?,
+    recovers_at = ?, muted = ?
+WHERE incident_id = ? AND fingerprint = ?
+
 -- name: drop_alert
 DELETE FROM alert WHERE incident_id = ? AND fingerprint = ?
 

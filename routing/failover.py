@@ -35,8 +35,13 @@ Backups = Mapping[str, Backup]
 
 
 def owes(situation: model.Situation, name: str, want: desire.Desired) -> bool:
-    """Whether a destination should show a P1 and has no receipt for the present episode."""
-    return want.priority is model.Priority.P1 and not plan.shows_open(situation, name, want)
+    """Whether a destination should show a P1 and has no receipt for the present episode, or for less than a P1."""
+    if want.priority is not model.Priority.P1 or not want.firing:
+        return False
+    delivery = situation.deliveries.get(name)
+    shown = delivery.shown if delivery else None
+    is_p1 = shown is not None and shown.priority is model.Priority.P1
+    return not (is_p1 and plan.shows_open(situation, name, want))
 
 
 def stand_ins(

@@ -91,9 +91,19 @@ class Ledger(Protocol):
         ...
 
     async def bury(
-        self, incident_id: str, destination: str, shows: model.Shown, error: str, now: datetime
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        error: str,
+        now: datetime,
+        *,
+        may_be_shown: bool = False,
     ) -> None:
-        """Note a dead letter: the far end refused this state for good. Clears the intent."""
+        """Note a dead letter: the far end refused this state for good.
+
+        Clears the intent, but not where an earlier try of it has no known outcome.
+        """
         ...
 
     async def rest(self, incident_id: str, version: int, until: datetime | None) -> bool:

@@ -34,9 +34,9 @@ def plan(
         now: the time.
         moved_pending: destinations that do not show yet the incident to which alerts of this one moved.
     """
-    delivery = situation.deliveries.get(destination)
     want = desired.get(destination)
     want = want and want.at(now)
+    delivery = _past_a_refused_end(situation.deliveries.get(destination), want)
     told = (delivery.intent or delivery.shown) if delivery else None
     if delivery and delivery.intent and not delivery.intent.firing:
         step: model.Step | model.Wait | None = _close(
@@ -65,6 +65,19 @@ def plan(
     if isinstance(step, model.Step) and delivery and delivery.dead == step.shows:
         return None
     return _with_failover(step, delivery) if isinstance(step, model.Step) else step
+
+
+def _past_a_refused_end(
+    delivery: model.Delivery | None, want: desire.Desired | None
+) -> model.Delivery | None:
+    """The delivery; as if the end had been told, where that was refused for good and a later episode runs.
+
+    Else an end that a far end does not like would keep every later firing from being told there.
+    """
+    dead = delivery.dead if delivery else None
+    if delivery is None or dead is None or dead.firing or want is None or want.episode <= dead.episode:
+        return delivery
+    return replace(delivery, shown=dead, intent=None)
 
 
 def _after_open(
@@ -139,6 +152,9 @@ def _while_open(
         reason = model.Reason.TAKEN_BACK
     elif delivery.intent:
         reason = model.Reason.UNCERTAIN
+    elif resolved - want.silenced and not delivery.dead_at:
+        # Nobody hears of it, but what fires again after that is news.
+        return model.Step(act=model.Act.FORGET, reason=model.Reason.PARTLY_RESOLVED, shows=want.shows)
     else:
         due = _reassertion(delivery, want, manner)
         if due is None or now < due:

@@ -92,7 +92,9 @@ class Summariser:
             if not isinstance(step, model.Step):
                 continue
             if step.act is model.Act.FORGET:
-                await self._ledger.settle(incident_id, name, step.shows, self._clock())
+                delivery = situation.deliveries.get(name)
+                said_at = (delivery.shown_at if delivery else None) or self._clock()
+                await self._ledger.settle(incident_id, name, step.shows, said_at)
             elif step.shows.priority is model.Priority.P1:
                 # It was raised since it was handed out. A P1 is in no summary, and does not wait for one.
                 self._lanes[name].release(incident_id)

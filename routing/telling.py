@@ -53,10 +53,12 @@ class Teller:
         step = (await self._decisions.on(situation)).due.get(name) if situation else None
         if situation is None or not isinstance(step, model.Step):
             return
-        if step.act is model.Act.FORGET:
-            await self._ledger.settle(incident_id, name, step.shows, self._clock())
-            return
         delivery = situation.deliveries.get(name)
+        if step.act is model.Act.FORGET:
+            # Nothing is said: the last receipt is the last one.
+            said_at = (delivery.shown_at if delivery else None) or self._clock()
+            await self._ledger.settle(incident_id, name, step.shows, said_at)
+            return
         if delivery is None or delivery.intent != step.shows:
             await self._ledger.intend(incident_id, name, step.shows, self._clock())
         was_uncertain = delivery is not None and delivery.intent is not None
@@ -70,7 +72,7 @@ class Teller:
         try:
             receipt = await self._send(name, situation, step, attempt)
         except contract.Refused as refusal:
-            await self._bury(attempt, step, str(refusal))
+            await self._bury(attempt, step, str(refusal), was_uncertain=was_uncertain)
         except contract.Passing as fault:
             pause = self._lanes[name].failed(
                 fault.retry_after_seconds,
@@ -130,7 +132,7 @@ class Teller:
         incident, name, now = situation.incident, attempt["destination"], self._clock()
         delivery = situation.deliveries.get(name)
         if delivery is not None and delivery.dead_at:
-            await self._announcer.taken(name, incident.id)
+            await self._patience.until_recorded(lambda: self._announcer.taken(name, incident.id))
         await self._patience.until_recorded(
             lambda: self._ledger.settle(incident.id, name, step.shows, now, reference=receipt.reference)
         )
@@ -168,13 +170,15 @@ class Teller:
             lambda: self._ledger.fail(incident_id, name, str(fault), outcome_known=outcome_known)
         )
 
-    async def _bury(self, attempt: Mapping[str, Any], step: model.Step, error: str) -> None:
+    async def _bury(
+        self, attempt: Mapping[str, Any], step: model.Step, error: str, *, was_uncertain: bool
+    ) -> None:
         """A dead letter: on record here, announced elsewhere."""
         incident_id, name, now = attempt["incident_id"], attempt["destination"], self._clock()
         self._emit(events.Dead(**attempt, error=error))
-        await self._announcer.refused(name, incident_id, error)
+        await self._patience.until_recorded(lambda: self._announcer.refused(name, incident_id, error))
         await self._patience.until_recorded(
-            lambda: self._ledger.bury(incident_id, name, step.shows, error, now)
+            lambda: self._ledger.bury(incident_id, name, step.shows, error, now, may_be_shown=was_uncertain)
         )
 
 

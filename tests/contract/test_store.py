@@ -605,6 +605,15 @@ async def test_a_dead_letter_is_kept(opened: contract.Store) -> None:
     assert (dead.dead, dead.intent, dead.last_error) == (shows(alert()), None, "invalid_blocks")
 
 
+async def test_a_dead_letter_that_may_be_shown_keeps_the_intent(opened: contract.Store) -> None:
+    await opened.intend(ID, "pager", shows(alert()), at(1))
+    await opened.fail(ID, "pager", "timeout", outcome_known=False)
+    await opened.bury(ID, "pager", shows(alert()), "invalid", at(2), may_be_shown=True)
+
+    dead = await delivery(opened)
+    assert (dead.dead, dead.intent) == (shows(alert()), shows(alert()))
+
+
 async def test_since_when_a_destination_owes_is_kept_until_the_receipt(opened: contract.Store) -> None:
     assert (await delivery(opened)).owed_since == at(0)
     await opened.expect(ID, ["pager"], 1, at(5))

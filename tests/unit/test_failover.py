@@ -349,3 +349,15 @@ def test_whatever_happens_nobody_is_stood_in_for_in_the_end(story: list[tuple[st
         assert shown is not None
         assert shown.stands_in_for == frozenset()
         assert far.open == world.incident.open
+
+
+def test_what_was_told_as_less_than_a_p1_and_is_one_now_fails_over() -> None:
+    world = World()
+    world.hear(alert("low", priority="P2"))
+    world.settle()
+    world.hear(alert("high"))
+    world.tell("channel")
+    world.wait(45)
+    assert world.tell("channel") == ["update: failed_over"]
+    world.tell("pager")
+    assert world.tell("channel") == ["update: taken_after_failover"]

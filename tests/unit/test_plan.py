@@ -111,7 +111,12 @@ class World:
         if cut == "before receipt":
             return step
         self.deliveries[name] = dataclasses.replace(
-            delivery, intent=None, dead=None, shown=step.shows, shown_at=at(self.now), owed_since=None
+            delivery,
+            intent=None,
+            dead=None,
+            shown=step.shows,
+            shown_at=delivery.shown_at if step.act is model.Act.FORGET else at(self.now),
+            owed_since=None,
         )
         return step
 
@@ -598,3 +603,33 @@ def test_whatever_happens_the_far_end_agrees_in_the_end(priority: str, story: li
     assert far.opened <= world.incident.episode + silences
     if priority == "P1" and not silences:
         assert far.episodes_told == world.incident.episode
+
+
+def test_an_alert_that_fires_again_in_an_open_incident_is_told_to_the_pager() -> None:
+    world = pager_world()
+    world.hear(alert("a"), alert("b"))
+    world.settle()
+    told_at = world.deliveries["pager"].shown_at
+    world.hear(alert("a", ends=1))
+    world.settle()
+    assert world.reasons("pager") == ["open: fired"]
+    assert (
+        world.deliveries["pager"].shown_at == told_at
+    )  # nothing was said, so it is reasserted when it was due
+    world.hear(alert("a", starts=world.now + 0.5))
+    world.settle()
+    assert world.reasons("pager") == ["open: fired", "update: alert_joined"]
+
+
+def test_an_end_that_was_refused_for_good_keeps_no_later_firing_from_being_told() -> None:
+    world = pager_world()
+    world.hear(alert())
+    world.settle()
+    world.hear(alert(ends=1.5))
+    refused = world.due("pager")
+    assert isinstance(refused, model.Step)
+    world.deliveries["pager"] = dataclasses.replace(world.deliveries["pager"], dead=refused.shows)
+    assert world.due("pager") is None
+    world.hear(alert(starts=2.5))
+    world.settle()
+    assert world.reasons("pager") == ["open: fired", "open: fired"]

@@ -160,9 +160,17 @@ class _Sqlite:
         await self._note("fail", incident_id, destination, error, outcome_known)
 
     async def bury(
-        self, incident_id: str, destination: str, shows: model.Shown, error: str, now: datetime
+        self,
+        incident_id: str,
+        destination: str,
+        shows: model.Shown,
+        error: str,
+        now: datetime,
+        *,
+        may_be_shown: bool = False,
     ) -> None:
-        await self._note("bury", incident_id, destination, rows.to_json(shows), error, rows.to_micros(now))
+        letter = (rows.to_json(shows), error, rows.to_micros(now), may_be_shown)
+        await self._note("bury", incident_id, destination, *letter)
 
     async def _note(self, name: str, incident_id: str, destination: str, *values: object) -> None:
         def note(connection: sqlite3.Connection) -> None:

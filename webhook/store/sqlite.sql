@@ -165,7 +165,8 @@ UPDATE delivery SET attempts = attempts + 1, last_error = ?, intent = iif(?, NUL
 WHERE incident_id = ? AND destination = ?
 
 -- name: bury
-UPDATE delivery SET dead = ?, last_error = ?, dead_at = ?, intent = NULL, attempts = attempts + 1
+UPDATE delivery SET
+    dead = ?, last_error = ?, dead_at = ?, intent = iif(?, intent, NULL), attempts = attempts + 1
 WHERE incident_id = ? AND destination = ?
 
 -- name: deliveries

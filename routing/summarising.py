@@ -108,7 +108,7 @@ class Summariser:
                         situation.incident.changed_at,
                         self._line(situation.incident, step),
                         was_uncertain=delivery is not None and delivery.intent is not None,
-                        was_dead=delivery is not None and delivery.dead is not None,
+                        was_dead=delivery is not None and delivery.dead_at is not None,
                     )
                 )
         return due
@@ -157,10 +157,12 @@ class Summariser:
 
     async def _settle(self, name: str, due: Sequence[_Due]) -> None:
         queue, now = self._lanes[name], self._clock()
-        await self._record(due, lambda one: self._ledger.settle(one.incident_id, name, one.shows, now))
+        # First the alarm: the receipt wipes out that there was a dead letter, and a death in between would leave it.
         for one in due:
             if one.was_dead:
-                await self._announcer.taken(name, one.incident_id)
+                ended = functools.partial(self._announcer.taken, name, one.incident_id)
+                await self._patience.until_recorded(ended)
+        await self._record(due, lambda one: self._ledger.settle(one.incident_id, name, one.shows, now))
         queue.summarised(one.line for one in due)
         self._emit(events.Summarised(destination=name, incidents=len(due)))
         if queue.succeeded() or queue.suspended:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from routing import budget, deciding, events, message, model, reconciler, summary
+from routing import alarms, budget, deciding, events, message, model, reconciler, summary
 from routing.destinations import contract, pagerduty, slack
 from tests.standins import faults
 from tests.standins import pagerduty as pagerduty_standin
@@ -256,6 +256,21 @@ async def test_a_summary_that_is_refused_for_good_gives_way_to_single_messages(r
     assert len(rig.titles()) == 7
     assert await rig.shown(ids) == {True}
     assert rig.refused() == [400, 400]
+
+
+async def test_a_dead_letter_that_a_summary_tells_after_all_ends_its_alarm(rig: Rig) -> None:
+    rig.slack.script(faults.Answer(status=400, body="invalid_blocks"), times=2)
+    (dead,) = await rig.hear(incident(0))
+    async with rig.run():
+        await rig.quiet()
+    alarm = model.incident_id(alarms.group_labels(alarms.REFUSED, "channel"))
+    assert (await rig.store.situations([alarm]))[alarm].incident.open
+    await rig.store.revive(dead, "channel", datetime.now(UTC))
+    await rig.hear(*(incident(number) for number in range(1, 10)))
+    async with rig.run():
+        await rig.quiet()
+    assert rig.summarised() == 10
+    assert not (await rig.store.situations([alarm]))[alarm].incident.open
 
 
 async def test_a_defect_of_ours_costs_a_line_and_not_the_summary(

@@ -89,8 +89,8 @@ async def _replay(
     for letter in found:
         dead = by_id[letter.incident_id].deliveries[letter.destination].dead
         if asked.drop and dead is not None:
-            await store.settle(letter.incident_id, letter.destination, dead, now)
-            wake(await _end_alarm(store, letter, now))
+            if await store.drop_letter(letter.incident_id, letter.destination, dead, now):
+                wake(await _end_alarm(store, letter, now))
         else:
             await store.revive(letter.incident_id, letter.destination, now)
     wake({letter.incident_id for letter in found})

@@ -645,6 +645,16 @@ async def test_a_dead_letter_is_found_counted_and_let_go_once(opened: contract.S
     assert not await opened.revive(ID, "pager", at(4))
 
 
+async def test_a_dead_letter_is_dropped_only_while_it_is_still_that_one(opened: contract.Store) -> None:
+    assert not await opened.drop_letter(ID, "pager", shows(alert()), at(1))
+    await opened.bury(ID, "pager", shows(alert()), "invalid_blocks", at(2))
+    assert not await opened.drop_letter(ID, "pager", shows(alert("b")), at(3))
+    assert await opened.drop_letter(ID, "pager", shows(alert()), at(3))
+    assert (await delivery(opened)).dead is None
+    assert (await delivery(opened)).shown == shows(alert())
+    assert not await opened.drop_letter(ID, "pager", shows(alert()), at(4))
+
+
 async def test_when_it_was_refused_is_kept_until_a_receipt(opened: contract.Store) -> None:
     await opened.bury(ID, "pager", shows(alert()), "invalid_blocks", at(2))
     assert (await delivery(opened)).dead_at == at(2)

@@ -82,6 +82,10 @@ class Store(ledger.Ledger, Protocol):
         """
         ...
 
+    async def drop_letter(self, incident_id: str, destination: str, dead: model.Shown, now: datetime) -> bool:
+        """Count a dead letter as told; returns whether this very state still was one."""
+        ...
+
     async def record_told(
         self, notification: model.Notification, told: Collection[str], now: datetime
     ) -> Sequence[str]:

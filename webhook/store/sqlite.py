@@ -215,6 +215,17 @@ class _Sqlite:
 
         return await self._write(revive)
 
+    async def drop_letter(self, incident_id: str, destination: str, dead: model.Shown, now: datetime) -> bool:
+        def drop(connection: sqlite3.Connection) -> bool:
+            situation = rows.situations(connection, [incident_id]).get(incident_id)
+            delivery = situation.deliveries.get(destination) if situation else None
+            if delivery is None or delivery.dead != dead:
+                return False
+            told = (rows.to_json(dead), rows.to_micros(now), None, incident_id, destination)
+            return connection.execute(rows.SQL["settle"], told).rowcount > 0
+
+        return await self._write(drop)
+
     async def open_incidents(self, limit: int) -> Sequence[model.Situation]:
         return await self._listed("open_ids", limit)
 

@@ -1,8 +1,9 @@
 """This service's own alerts: ordinary incidents; one about a destination is told everywhere else. Pure."""
 
 import hashlib
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec import structs
 
 from routing import desire, model
 
@@ -87,7 +88,7 @@ def resolved(incident: model.Incident, now: datetime, about_incident: str = "") 
     None when nothing of it fires.
     """
     over = tuple(
-        replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now)
+        structs.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now)
         for alert in incident.firing
         if not about_incident or alert.labels.get("incident") == about_incident
     )

@@ -5,8 +5,9 @@ fresh news by comparing an alert's start with the end that is on record (DESIGN:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec import structs
 
 from routing import model, truth
 
@@ -45,7 +46,7 @@ def release(incident: model.Incident, now: datetime) -> model.Incident:
 
 def move_away(incident: model.Incident, fingerprint: str, to: str, now: datetime) -> model.Incident:
     """The incident after one of its alerts was heard to fire in another one."""
-    moved = replace(
+    moved = structs.replace(
         incident.alerts[fingerprint],
         status=model.AlertStatus.MOVED,
         ends_at=now,
@@ -69,7 +70,7 @@ def find(incident: model.Incident, findings: Mapping[str, truth.Finding], now: d
             alerts[fingerprint] = _found(was, finding, now)
     after = _conclude(incident, alerts, now)
     if incident.open and not after.open and truth.Kind.GONE in {each.kind for each in findings.values()}:
-        after = replace(after, reconciled=True)
+        after = structs.replace(after, reconciled=True)
     return incident if after == incident else after
 
 
@@ -94,10 +95,12 @@ def list_strangers(
     }
     if not news:
         return known
-    before = known or replace(_new(strangers[0].group_labels, now), receiver=strangers[0].listed.receiver)
+    before = known or structs.replace(
+        _new(strangers[0].group_labels, now), receiver=strangers[0].listed.receiver
+    )
     for fingerprint, stranger in news.items():
         was = alerts.get(fingerprint)
-        alerts[fingerprint] = replace(stranger.alert, episode=was.episode if was else 0)
+        alerts[fingerprint] = structs.replace(stranger.alert, episode=was.episode if was else 0)
     return _conclude(before, alerts, now)
 
 
@@ -105,8 +108,8 @@ def tell_whole(incident: model.Incident, now: datetime) -> model.Incident:
     """The incident once all of its alerts are known, whatever its last message left out."""
     if incident.truncated_alerts == 0:
         return incident
-    after = _conclude(replace(incident, truncated_alerts=0), incident.alerts, now)
-    return replace(after, reconciled=incident.open and not after.open)
+    after = _conclude(structs.replace(incident, truncated_alerts=0), incident.alerts, now)
+    return structs.replace(after, reconciled=incident.open and not after.open)
 
 
 def _new(group_labels: model.Labels, now: datetime) -> model.Incident:
@@ -137,10 +140,10 @@ def _rests_on(finding: truth.Finding, alert: model.Alert) -> bool:
 
 
 def _found(was: model.Alert, finding: truth.Finding, now: datetime) -> model.Alert:
-    fires = replace(was, held_until=None, ends_at=None, recovers_at=None, muted=finding.mute)
+    fires = structs.replace(was, held_until=None, ends_at=None, recovers_at=None, muted=finding.mute)
     if finding.kind is truth.Kind.FIRES:
         return fires
-    return replace(fires, status=model.AlertStatus.RESOLVED, ends_at=finding.end or now)
+    return structs.replace(fires, status=model.AlertStatus.RESOLVED, ends_at=finding.end or now)
 
 
 def _ended_since(known: model.Alert | None, updated_at: datetime) -> bool:
@@ -153,7 +156,9 @@ def _told(incident: model.Incident, notification: model.Notification) -> model.I
     if said == (incident.receiver, incident.external_url, incident.truncated_alerts):
         return incident
     receiver, external_url, truncated_alerts = said
-    return replace(incident, receiver=receiver, external_url=external_url, truncated_alerts=truncated_alerts)
+    return structs.replace(
+        incident, receiver=receiver, external_url=external_url, truncated_alerts=truncated_alerts
+    )
 
 
 def _hear(was: model.Alert | None, heard: model.Alert, now: datetime, *, confirmable: bool) -> model.Alert:
@@ -170,22 +175,22 @@ def _hear_firing(was: model.Alert, heard: model.Alert, now: datetime) -> model.A
     if was.fires:
         # Alertmanager may move a start back; the latest one heard is what tells a late resolve from a fresh one.
         doubted = was.recovers_at is not None and heard.starts_at <= was.recovers_at
-        return replace(
+        return structs.replace(
             heard,
             episode=was.episode,
             starts_at=max(was.starts_at, heard.starts_at),
             recovers_at=was.recovers_at if doubted else None,
         )
-    fires = replace(heard, episode=was.episode)
+    fires = structs.replace(heard, episode=was.episode)
     if was.status is model.AlertStatus.MOVED:
         return was if heard.starts_at <= was.starts_at else fires
     if was.ends_at is None or heard.starts_at > was.ends_at:
         return fires
     if was.held_until is None:
-        return replace(fires, ends_at=was.ends_at, held_until=now + HOLD)
+        return structs.replace(fires, ends_at=was.ends_at, held_until=now + HOLD)
     if now >= was.held_until - HOLD + ONE_FLUSH:
         return fires
-    return replace(fires, ends_at=was.ends_at, held_until=was.held_until)
+    return structs.replace(fires, ends_at=was.ends_at, held_until=was.held_until)
 
 
 def _hear_recovery(was: model.Alert, heard: model.Alert, now: datetime) -> model.Alert:
@@ -193,7 +198,9 @@ def _hear_recovery(was: model.Alert, heard: model.Alert, now: datetime) -> model
     ended = heard.ends_at or now
     if ended < was.starts_at:
         return was
-    return replace(was, annotations=heard.annotations, recovers_at=max(was.recovers_at or ended, ended))
+    return structs.replace(
+        was, annotations=heard.annotations, recovers_at=max(was.recovers_at or ended, ended)
+    )
 
 
 def _hear_resolved(was: model.Alert, heard: model.Alert) -> model.Alert:
@@ -204,12 +211,12 @@ def _hear_resolved(was: model.Alert, heard: model.Alert) -> model.Alert:
         return was
     if was.ends_at is not None and (ended is None or was.ends_at > ended):
         ended = was.ends_at
-    return replace(heard, ends_at=ended, episode=was.episode)
+    return structs.replace(heard, ends_at=ended, episode=was.episode)
 
 
 def _released(alerts: Mapping[str, model.Alert], now: datetime) -> Mapping[str, model.Alert]:
     return {
-        fingerprint: replace(alert, held_until=None, ends_at=None)
+        fingerprint: structs.replace(alert, held_until=None, ends_at=None)
         if alert.held_until is not None and alert.held_until <= now
         else alert
         for fingerprint, alert in alerts.items()
@@ -225,19 +232,21 @@ def _conclude(before: model.Incident, alerts: Mapping[str, model.Alert], now: da
     heard_priorities = [model.priority_of(alert.labels) for alert in firing]
     priority = min(heard_priorities if opens else [before.priority, *heard_priorities])
     alerts = {
-        fingerprint: replace(alert, episode=episode) if alert.fires and alert.episode != episode else alert
+        fingerprint: structs.replace(alert, episode=episode)
+        if alert.fires and alert.episode != episode
+        else alert
         for fingerprint, alert in alerts.items()
         if not opens or alert.ends_at is None or alert.ends_at > now - _KEEP_ENDED
     }
-    after = replace(before, episode=episode, open=is_open, priority=priority, alerts=alerts)
+    after = structs.replace(before, episode=episode, open=is_open, priority=priority, alerts=alerts)
     if opens:
         recent = [opening for opening in before.openings if opening > now - _KEEP_OPENINGS]
         openings = (*recent[1 - _MOST_OPENINGS :], now)
-        after = replace(after, opened_at=now, resolved_at=None, reconciled=False, openings=openings)
+        after = structs.replace(after, opened_at=now, resolved_at=None, reconciled=False, openings=openings)
     if closes:
-        after = replace(after, resolved_at=now)
+        after = structs.replace(after, resolved_at=now)
     if _state(after) != _state(before):
-        after = replace(after, version=before.version + 1, changed_at=now)
+        after = structs.replace(after, version=before.version + 1, changed_at=now)
     return after
 
 

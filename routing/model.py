@@ -1,6 +1,9 @@
 """The nouns: alert, incident, episode, delivery, and what is asked of a destination.
 
 Everything here is a frozen value without I/O, clock or vendor. Times are aware UTC datetimes.
+
+What is made for each message is a msgspec.Struct: a frozen dataclass of a dozen fields takes 1.6 us to build and 3.2 us
+to replace (measured), five times as long, and a message may hold hundreds of alerts.
 """
 
 import enum
@@ -10,6 +13,8 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 Labels = Mapping[str, str]
 
@@ -92,8 +97,7 @@ class Mute:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One alert of Alertmanager's in one incident, as last heard.
 
     Attributes:
@@ -128,8 +132,7 @@ class Alert:
         return self.status is AlertStatus.FIRING and self.held_until is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
+class Notification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message of Alertmanager's about one group, validated.
 
     Its own `status` is left out on purpose: it is computed over the alerts in the message only, so state
@@ -147,8 +150,7 @@ class Notification:
     confirmable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class Incident(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a person deals with: the alerts of one group, in its current or last episode.
 
     Attributes:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from routing import ledger, model
 from webhook import direct, pagebook, unrecorded
 from webhook.store import contract
@@ -82,7 +84,7 @@ class CatchUp:
             _log.info("what was paged past the store is on record", extra={"incident": incident_id})
             self._book.forget(incident_id)
             return
-        recorded = replace(page.notification, alerts=fresh)
+        recorded = structs.replace(page.notification, alerts=fresh)
         self._wake(await self._store.record_told(recorded, page.shown_at, now))
         _log.info("what was paged past the store is recorded now", extra={"incident": incident_id})
         if self._resyncs():
@@ -97,7 +99,7 @@ class CatchUp:
             return  # as long as no Watchdog arrives, silence proves nothing
         situation = (await self._store.situations([incident_id])).get(incident_id)
         over = tuple(
-            replace(
+            structs.replace(
                 alert,
                 status=model.AlertStatus.RESOLVED,
                 ends_at=now,
@@ -108,7 +110,9 @@ class CatchUp:
         )
         if over:
             self._wake(
-                await self._store.record(replace(page.notification, alerts=over, confirmable=False), now)
+                await self._store.record(
+                    structs.replace(page.notification, alerts=over, confirmable=False), now
+                )
             )
             _log.warning(
                 "paged while the store was down, and not heard of since: taken to be over",

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from routing import desire, episodes, message, model
 from routing.destinations import contract
 from webhook import pagebook, unrecorded
@@ -105,7 +107,7 @@ class Direct:
         if incident_id not in self._waiting and len(self._waiting) >= MOST_WAITING:
             self._outcome(Outcome.DROPPED)
             return
-        self._waiting[incident_id] = replace(notification, alerts=firing)
+        self._waiting[incident_id] = structs.replace(notification, alerts=firing)
         self._woken.set()
 
     def _is_told(self, incident_id: str, fingerprints: frozenset[str]) -> bool:

@@ -5,9 +5,11 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import structs
 
 from routing import model, peers
 from webhook import faults, novelty, payload
@@ -99,7 +101,7 @@ class Intake:
         if self._proof is not None:
             self._proof.hear(notification.receiver)
             if about_services is not None and self._proof.asks:
-                about_services = replace(about_services, confirmable=True)
+                about_services = structs.replace(about_services, confirmable=True)
         recorded = functools.partial(self._recorded, about_services)
         try:
             changed = await self._store.accept(
@@ -145,7 +147,7 @@ def split(notification: model.Notification) -> tuple[model.Notification | None, 
     if not watchdogs:
         return notification, sources
     others = tuple(alert for alert in notification.alerts if not _is_watchdog(alert))
-    return (replace(notification, alerts=others) if others else None), sources
+    return (structs.replace(notification, alerts=others) if others else None), sources
 
 
 def _may_wait_for_proof(notification: model.Notification) -> bool:

@@ -1,10 +1,11 @@
 """What was paged while the store could not take it: as much of it as is needed to record and close it later."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+from msgspec import structs
 
 from routing import model, wording
 
@@ -52,10 +53,10 @@ def firing_p1(notification: model.Notification) -> tuple[model.Alert, ...]:
 def cut(notification: model.Notification, alerts: Sequence[model.Alert]) -> model.Notification:
     """A message with these alerts only, and no more of them than is worth keeping."""
     kept = tuple(
-        replace(alert, labels=_cut(alert.labels), annotations=_cut(alert.annotations))
+        structs.replace(alert, labels=_cut(alert.labels), annotations=_cut(alert.annotations))
         for alert in model.in_order(alerts)[:_ALERTS]
     )
-    return replace(notification, alerts=kept, truncated_alerts=0)
+    return structs.replace(notification, alerts=kept, truncated_alerts=0)
 
 
 def _cut(labels: model.Labels) -> dict[str, str]:

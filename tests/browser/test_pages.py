@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from msgspec import structs
 from playwright.async_api import Page, async_playwright
 
 from routing import model
@@ -94,7 +95,7 @@ async def service(tmp_path: Path) -> AsyncIterator[served.Served]:
     """The service with one open P1 whose texts are hostile, told at one place."""
     async with served.serve(tmp_path / "state", runbooks=RUNBOOKS) as running:
         texts = {"summary": HOSTILE, "description": HOSTILE}
-        one = replace(alert(service="vpn-core", namespace="pm", note=HOSTILE), annotations=texts)
+        one = structs.replace(alert(service="vpn-core", namespace="pm", note=HOSTILE), annotations=texts)
         (incident,) = await running.store.accept(message(one), sources=["eu-1"], body=b"", now=running.now)
         shows = model.Shown(episode=1, firing=frozenset([one.fingerprint]), priority=model.Priority.P1)
         await running.store.expect(incident, ["pagerduty"], 1, running.now)

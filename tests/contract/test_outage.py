@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import deciding, events, message, model, reconciler
 from routing.destinations import contract, pagerduty, slack
@@ -54,11 +55,11 @@ def now() -> datetime:
 
 
 def firing(name: str, priority: str) -> model.Alert:
-    return dataclasses.replace(build.alert(name, priority=priority), starts_at=now())
+    return structs.replace(build.alert(name, priority=priority), starts_at=now())
 
 
 def ended(alert: model.Alert) -> model.Alert:
-    return dataclasses.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now())
+    return structs.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now())
 
 
 @asynccontextmanager

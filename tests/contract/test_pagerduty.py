@@ -1,7 +1,6 @@
 """PagerDuty: what an incident becomes there, each of its answers, and that an attempt called off never arrives."""
 
 import asyncio
-import dataclasses
 import inspect
 import json
 import socket
@@ -13,6 +12,7 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 from hypothesis import given, settings
+from msgspec import structs
 
 from routing import message, model
 from routing.destinations import contract, pagerduty, pagerduty_client
@@ -138,7 +138,7 @@ def test_a_resolve_is_nothing_but_a_resolve() -> None:
 
 
 def test_a_summary_is_cut_at_its_limit_and_shows_it() -> None:
-    alert = dataclasses.replace(told.down(), annotations={"summary": "é" * 5_000})
+    alert = structs.replace(told.down(), annotations={"summary": "é" * 5_000})
     summary = event(told.opening(alert))["payload"]["summary"]
     assert len(summary) == 1_024
     assert summary.endswith("é…")
@@ -146,7 +146,7 @@ def test_a_summary_is_cut_at_its_limit_and_shows_it() -> None:
 
 def test_a_summary_that_just_fits_is_whole() -> None:
     title = told.opening().title
-    alert = dataclasses.replace(told.down(), annotations={"summary": "x" * (1_024 - len(title) - 2)})
+    alert = structs.replace(told.down(), annotations={"summary": "x" * (1_024 - len(title) - 2)})
     summary = event(told.opening(alert))["payload"]["summary"]
     assert len(summary) == 1_024
     assert summary.endswith("x")
@@ -163,7 +163,7 @@ def test_alerts_that_do_not_fit_are_counted() -> None:
 def test_the_largest_alerts_fit_in_an_event() -> None:
     # 12 bytes a character as JSON writes them.
     huge: dict[str, Any] = {f"label{number}": "\U0001f525" * 3_000 for number in range(50)}
-    alerts = [dataclasses.replace(told.down(str(number), **huge), annotations=huge) for number in range(30)]
+    alerts = [structs.replace(told.down(str(number), **huge), annotations=huge) for number in range(30)]
     body = event(told.opening(*alerts))
     assert len(as_sent(body)) <= pagerduty.EVENT_BYTES
     assert 1 <= len(body["payload"]["custom_details"]["alerts"]) < 30

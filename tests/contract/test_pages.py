@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import model
 from tests.contract import served
@@ -100,7 +100,7 @@ class TestOverview:
 
     async def test_says_each_summary_once(self, service: served.Served) -> None:
         same = {"summary": "a replica is down"}
-        await hear(service, *(replace(alert(name), annotations=same) for name in "abc"))
+        await hear(service, *(structs.replace(alert(name), annotations=same) for name in "abc"))
         _, page, _ = await service.get("/")
         assert page.count("a replica is down") == 1
         assert "(3 alerts)" in page
@@ -157,14 +157,14 @@ class TestOverview:
 
     async def test_says_what_is_silenced_and_by_whom(self, service: served.Served) -> None:
         silence = model.Mute(kind=model.MuteKind.SILENCED, by="ann", comment="<b>disk</b>")
-        await hear(service, replace(alert(), muted=silence))
+        await hear(service, structs.replace(alert(), muted=silence))
         _, page, _ = await service.get("/")
         assert "It is silenced by ann (&lt;b&gt;disk&lt;/b&gt;)." in page
         _, page, _ = await service.get(f"/incidents/{ID}")
         assert '<span class="word">silenced</span>' in page
 
     async def test_says_that_a_recovery_is_not_confirmed(self, service: served.Served) -> None:
-        await hear(service, replace(alert(), recovers_at=service.now))
+        await hear(service, structs.replace(alert(), recovers_at=service.now))
         _, page, _ = await service.get(f"/incidents/{ID}")
         assert '<span class="word">recovery unconfirmed</span>' in page
         assert "Recovery unconfirmed: Alertmanager said that it resolved" in page
@@ -290,7 +290,7 @@ class TestIncident:
 
     async def test_shows_every_alert_with_its_labels_and_texts(self, service: served.Served) -> None:
         texts = {"summary": "a is down", "description": "0 of 3 replicas"}
-        await hear(service, replace(alert(zone="z1"), annotations=texts), alert("b"))
+        await hear(service, structs.replace(alert(zone="z1"), annotations=texts), alert("b"))
         await hear(service, alert("b", ends=60))
         _, page, _ = await service.get(f"/incidents/{ID}")
         for expected in (
@@ -310,7 +310,7 @@ class TestIncident:
         assert ">held</span>" in page
 
     async def test_links_where_its_cause_can_be_seen(self, service: served.Served) -> None:
-        one = replace(
+        one = structs.replace(
             alert(namespace="pm"),
             generator_url="http://prometheus-0:9090/graph?g0.expr=up",
             annotations={"dashboard_url": "http://grafana.local/d/x"},
@@ -327,7 +327,7 @@ class TestIncident:
 
     async def test_link_that_is_no_web_address_is_left_out(self, service: served.Served) -> None:
         bad = "javascript:alert(1)"
-        await hear(service, replace(alert(), generator_url=bad, annotations={"dashboard_url": bad}))
+        await hear(service, structs.replace(alert(), generator_url=bad, annotations={"dashboard_url": bad}))
         _, page, _ = await service.get(f"/incidents/{ID}")
         assert "javascript:" not in page
 
@@ -436,7 +436,7 @@ class TestEveryPage:
     async def test_shows_untrusted_text_as_text(self, service: served.Served, path: str) -> None:
         texts = {"summary": HOSTILE, "description": HOSTILE}
         labels = {"alertname": "ServiceDown", "service": HOSTILE, HOSTILE: "x"}
-        one = replace(alert(), labels=labels, annotations=texts)
+        one = structs.replace(alert(), labels=labels, annotations=texts)
         await hear(service, one)
         _, page, _ = await service.get(path)
         assert "<script" not in page

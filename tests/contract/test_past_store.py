@@ -4,11 +4,11 @@ import asyncio
 import logging
 import stat
 from collections.abc import AsyncIterator, Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import message, model
 from routing.destinations import contract as destinations
@@ -221,7 +221,7 @@ async def test_what_pagerduty_refuses_is_sent_in_the_plain_form(rig: Rig) -> Non
     ],
 )
 async def test_hostile_labels_page_and_are_remembered_cut(rig: Rig, labels: dict[str, str]) -> None:
-    hostile = replace(alert(), labels=labels, annotations={"summary": "y" * 200_000})
+    hostile = structs.replace(alert(), labels=labels, annotations={"summary": "y" * 200_000})
     await rig.refuse(hostile)
     assert rig.outcomes == ["sent"]
     (page,) = rig.book.pages()

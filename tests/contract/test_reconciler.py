@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import alarms, deciding, desire, events, failover, message, model, reconciler
 from routing.destinations import contract
@@ -163,11 +164,11 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 def now_alert(name: str = "a", *, priority: str = "P1") -> model.Alert:
     """An alert that fires from now on, by this machine's clock."""
-    return dataclasses.replace(build.alert(name, priority=priority), starts_at=datetime.now(UTC))
+    return structs.replace(build.alert(name, priority=priority), starts_at=datetime.now(UTC))
 
 
 def ended(alert: model.Alert) -> model.Alert:
-    return dataclasses.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=datetime.now(UTC))
+    return structs.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=datetime.now(UTC))
 
 
 async def test_every_destination_is_told_the_trigger_and_then_the_resolve(rig: Rig) -> None:
@@ -403,7 +404,7 @@ async def test_a_defect_in_a_decision_costs_one_incident_and_not_the_service(rig
 
 
 async def test_the_end_of_news_is_told_to_nobody_and_rests(rig: Rig) -> None:
-    news = dataclasses.replace(
+    news = structs.replace(
         now_alert(priority="P3"), labels={**now_alert().labels, "priority": "P3", "news": "true"}
     )
     async with rig.run():

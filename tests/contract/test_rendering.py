@@ -1,6 +1,5 @@
 """What no text in an alert can do: keep a message from being rendered, within every limit and in little time."""
 
-import dataclasses
 import json
 import re
 import time
@@ -9,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
+from msgspec import structs
 
 from routing import message, model
 from routing.destinations import log, pagerduty, slack
@@ -105,7 +105,7 @@ def full(characters: str, alerts: int = 3, labels: int = 30) -> model.Incident:
     )
     worst = names | dict.fromkeys(usual, characters)
     many = [
-        dataclasses.replace(
+        structs.replace(
             told.down(str(number)),
             fingerprint=f"{number:016x}",
             labels=worst,
@@ -150,10 +150,10 @@ def test_a_message_that_is_full_everywhere_is_within_every_limit(
     taker: Callable[..., None], character: str
 ) -> None:
     about = full(character * 100_000)
-    short = dataclasses.replace(
+    short = structs.replace(
         about,
         alerts={
-            name: dataclasses.replace(
+            name: structs.replace(
                 alert,
                 labels=dict(alert.labels)
                 | {"service": character * 900, "pod": character * 900, "alertname": "ServiceDown"},
@@ -173,7 +173,7 @@ def test_a_message_that_is_full_everywhere_is_within_every_limit(
 
 def test_thousands_of_alerts_with_large_texts_are_rendered_at_once() -> None:
     alerts = [
-        dataclasses.replace(alert, fingerprint=f"{number:016x}")
+        structs.replace(alert, fingerprint=f"{number:016x}")
         for number, alert in enumerate(list(full(LARGE, alerts=50, labels=3).alerts.values()) * 100)
     ]
     about = told.incident(*alerts)

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import message, model
 from routing.destinations import contract, slack
@@ -280,7 +281,7 @@ def test_a_message_that_is_full_everywhere_is_within_every_limit(worst: str) -> 
     steps = "\n".join(f"{number}. {worst}\n```\n{worst}\n```" for number in range(1, 20))
     labels: dict[str, Any] = {f"l{index}": worst for index in range(20)}
     alerts = [
-        dataclasses.replace(
+        structs.replace(
             told.down(str(number), **labels),
             annotations={"summary": worst, "description": worst, "dashboard_url": "https://g/" + "d" * 1_900},
             generator_url="https://p/" + "&" * 1_900,

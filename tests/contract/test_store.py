@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from routing import desire, model, truth
 from tests.unit.build import GROUP, alert, at, message
@@ -84,13 +85,13 @@ async def test_a_firing_opens_an_incident(store: contract.Store) -> None:
 
 
 async def test_all_that_was_heard_of_an_alert_comes_back(store: contract.Store) -> None:
-    heard = replace(
+    heard = structs.replace(
         alert(starts=-0.123456, note="ünï \u0000 '\""), generator_url="http://prometheus.example/graph"
     )
     await accept(store, message(heard))
 
     kept = (await look(store)).incident.alerts[heard.fingerprint]
-    assert kept == replace(heard, episode=1)
+    assert kept == structs.replace(heard, episode=1)
 
 
 async def test_what_is_not_certain_of_an_alert_comes_back(store: contract.Store) -> None:
@@ -99,13 +100,13 @@ async def test_what_is_not_certain_of_an_alert_comes_back(store: contract.Store)
     )
     inhibited = model.Mute(kind=model.MuteKind.INHIBITED)
     heard = [
-        replace(alert("a"), recovers_at=at(5.5), muted=silence),
-        replace(alert("b"), muted=inhibited),
+        structs.replace(alert("a"), recovers_at=at(5.5), muted=silence),
+        structs.replace(alert("b"), muted=inhibited),
     ]
     await accept(store, message(*heard))
 
     kept = (await look(store)).incident.alerts
-    assert list(kept.values()) == [replace(each, episode=1) for each in heard]
+    assert list(kept.values()) == [structs.replace(each, episode=1) for each in heard]
 
 
 async def test_when_episodes_began_is_remembered_for_an_hour(store: contract.Store) -> None:
@@ -135,7 +136,7 @@ async def test_a_repeat_changes_nothing(store: contract.Store) -> None:
 async def test_new_wording_is_kept_without_a_change_of_state(store: contract.Store) -> None:
     await accept(store, message(alert()))
     await store.rest(ID, 1, None)
-    reworded = replace(alert(), annotations={"summary": "still down"})
+    reworded = structs.replace(alert(), annotations={"summary": "still down"})
 
     assert await accept(store, message(reworded), 60) == []
 
@@ -355,12 +356,14 @@ SILENCE = model.Mute(kind=model.MuteKind.SILENCED, by="ann", until=at(3600))
 
 
 async def test_what_fires_or_is_held_stands(store: contract.Store) -> None:
-    recovering = replace(message(alert("c", ends=20, cluster="eu-1", prometheus="a")), confirmable=True)
+    recovering = structs.replace(
+        message(alert("c", ends=20, cluster="eu-1", prometheus="a")), confirmable=True
+    )
     await accept(store, message(alert("a"), alert("b"), alert("c", cluster="eu-1", prometheus="a")))
     await accept(store, message(alert("b", ends=10), alert("d", ends=10)), 11)
     await accept(store, message(alert("b", starts=5), alert("d", starts=5)), 12)
     await accept(store, recovering, 21)
-    own = replace(message(alert("own"), group=OTHER_GROUP), receiver=desire.OWN_RECEIVER)
+    own = structs.replace(message(alert("own"), group=OTHER_GROUP), receiver=desire.OWN_RECEIVER)
     await store.record(own, at(22))
 
     found = {
@@ -458,9 +461,13 @@ async def test_what_was_told_in_part_is_known_until_it_is_told_whole(store: cont
 async def test_receivers_are_those_of_what_is_open_or_was_lately(store: contract.Store) -> None:
     for number, receiver in enumerate(["open", "lately", "long ago"]):
         group = {"number": str(number)}
-        await accept(store, replace(message(alert(str(number)), group=group), receiver=receiver))
-    await accept(store, replace(message(alert("2", ends=10), group={"number": "2"}), receiver="long ago"), 10)
-    await accept(store, replace(message(alert("1", ends=50), group={"number": "1"}), receiver="lately"), 50)
+        await accept(store, structs.replace(message(alert(str(number)), group=group), receiver=receiver))
+    await accept(
+        store, structs.replace(message(alert("2", ends=10), group={"number": "2"}), receiver="long ago"), 10
+    )
+    await accept(
+        store, structs.replace(message(alert("1", ends=50), group={"number": "1"}), receiver="lately"), 50
+    )
     assert set(await store.receivers(at(20))) == {"open", "lately"}
 
 
@@ -721,7 +728,7 @@ async def test_closed_incidents_are_listed_with_the_last_closed_first(store: con
     for second, group in ((10, GROUP), (20, OTHER_GROUP)):
         heard = alert(of=group["cluster"])
         await accept(store, message(heard, group=group), 1)
-        ended = replace(heard, status=model.AlertStatus.RESOLVED, ends_at=at(second))
+        ended = structs.replace(heard, status=model.AlertStatus.RESOLVED, ends_at=at(second))
         await accept(store, message(ended, group=group), second)
     await accept(store, message(alert("open"), group={"alertname": "Open"}), 30)
 
@@ -763,8 +770,8 @@ async def test_what_is_told_already_and_does_not_count_as_firing_is_not_shown(st
 
 
 async def test_open_incidents_are_found_by_whose_messages_they_come_from(store: contract.Store) -> None:
-    own = replace(message(alert("own"), group={"alertname": "Own"}), receiver="itself")
-    over = replace(message(alert("over", ends=1), group={"alertname": "Over"}), receiver="itself")
+    own = structs.replace(message(alert("own"), group={"alertname": "Own"}), receiver="itself")
+    over = structs.replace(message(alert("over", ends=1), group={"alertname": "Over"}), receiver="itself")
     for notification in (message(alert()), own, over):
         await store.record(notification, at(1))
     assert await store.open_from("itself") == [model.incident_id({"alertname": "Own"})]
@@ -973,7 +980,9 @@ async def test_what_waits_moves_along_with_a_clock_that_jumped(store: contract.S
     for name in ("opened_at", "changed_at"):
         assert getattr(after.incident, name) == getattr(before.incident, name) + by
     assert after.incident.openings == tuple(opening + by for opening in before.incident.openings)
-    assert after.incident.alerts[held] == replace(before.incident.alerts[held], held_until=held_until + by)
+    assert after.incident.alerts[held] == structs.replace(
+        before.incident.alerts[held], held_until=held_until + by
+    )
     assert after.deliveries["pager"] == replace(before.deliveries["pager"], shown_at=at(2) + by)
     assert after.deliveries["channel"] == replace(before.deliveries["channel"], owed_since=at(1) + by)
     assert await store.sources() == {"eu-1": at(0) + by}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import alarms, budget, deciding, events, message, model, reconciler, summary
 from routing.destinations import contract, pagerduty, slack
@@ -143,9 +144,9 @@ def incident(
     now = datetime.now(UTC)
     labels = {"alertname": name, "instance": f"node-{number}"}
     alert = build.alert(f"pod-{number}", priority=priority.name, alertname=name, instance=f"node-{number}")
-    alert = dataclasses.replace(alert, starts_at=now)
+    alert = structs.replace(alert, starts_at=now)
     if ended:
-        alert = dataclasses.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now)
+        alert = structs.replace(alert, status=model.AlertStatus.RESOLVED, ends_at=now)
     return build.message(alert, group=labels)
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from datetime import timedelta
 
+from msgspec import structs
+
 from routing import episodes, model, truth
 from tests.unit import build
 from tests.unit.build import alert, at, message
@@ -192,7 +194,7 @@ def test_the_identity_is_that_of_the_group_labels_in_any_order() -> None:
 
 
 def confirmable(*alerts: model.Alert) -> model.Notification:
-    return dataclasses.replace(message(*alerts), confirmable=True)
+    return structs.replace(message(*alerts), confirmable=True)
 
 
 def finding(kind: truth.Kind, about: model.Alert, mute: model.Mute | None = None) -> dict[str, truth.Finding]:

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import desire, failover, model, plan
 from tests.unit import test_plan
@@ -234,7 +235,7 @@ def test_what_went_over_in_an_outage_of_both_is_told_by_the_first_that_comes_bac
 def test_an_alarm_about_a_destination_does_not_go_over_to_it() -> None:
     world = World(told_at=["channel"])
     world.hear(alert(phantommesh_alerts_destination="pager"))
-    world.incident = dataclasses.replace(world.situation.incident, receiver=desire.OWN_RECEIVER)
+    world.incident = structs.replace(world.situation.incident, receiver=desire.OWN_RECEIVER)
     world.wait(600)
     assert world.tell("pager") == []
     assert world.look_again() is None

@@ -1,10 +1,9 @@
 """Flapping: shown as a fact, of a P2 or P3 without repeated messages, and nothing of a P1 is kept back."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import flapping, model
 from tests.unit import told
@@ -128,7 +127,7 @@ def test_a_message_says_that_it_flaps_and_a_p2_that_it_stays_shown() -> None:
     shown = told.compose(about, told.step(about))
     assert shown.title.startswith("[P1, flapping] ServiceDown")
     assert shown.notes == ("Flapping: 3 times in 2 minutes.",)
-    less = dataclasses.replace(about, priority=model.Priority.P2)
+    less = structs.replace(about, priority=model.Priority.P2)
     stays = "It is shown as firing until it was quiet for 10 minutes."
     assert told.compose(less, told.step(less)).notes == (*shown.notes, stays)
     over = flapped(0, 60, 120, resolved=200)

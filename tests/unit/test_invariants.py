@@ -13,6 +13,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import episodes, flapping, model, truth
 from tests.unit import build, test_failover, test_plan
@@ -95,7 +96,7 @@ class World(test_failover.World):
     def _say(self, *over: model.Alert) -> None:
         fires = [self.alert(name) for name, run in self.runs.items() if run.mute is None]
         if fires or over:
-            self.under_way.append(dataclasses.replace(message(*fires, *over), confirmable=True))
+            self.under_way.append(structs.replace(message(*fires, *over), confirmable=True))
 
     def alert(self, name: str) -> model.Alert:
         """It, as it fires."""
@@ -112,7 +113,7 @@ class World(test_failover.World):
         if how == "lost":
             return
         if how == "truncated":
-            told = dataclasses.replace(told, alerts=told.alerts[:1], truncated_alerts=len(told.alerts))
+            told = structs.replace(told, alerts=told.alerts[:1], truncated_alerts=len(told.alerts))
         before = self.incident.firing if self.incident else ()
         self._change(episodes.absorb(self.incident, told, at(self.now)))
         fires = {one.fingerprint for one in self.situation.incident.firing}

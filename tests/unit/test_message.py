@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from hypothesis import given
+from msgspec import structs
 
 from routing import message, model
 from tests.unit import build, told
@@ -42,7 +43,7 @@ def test_a_title_without_group_labels_names_what_the_alerts_share() -> None:
 
 def test_a_title_of_alerts_that_share_nothing_counts_them() -> None:
     first, second = told.down("a"), told.down("b")
-    other = dataclasses.replace(second, labels={"alertname": "HighCPU", "priority": "P2"})
+    other = structs.replace(second, labels={"alertname": "HighCPU", "priority": "P2"})
     about = told.incident(first, other, group_labels={})
     assert told.compose(about, told.step(about)).title == "[P1] 2 alerts"
 
@@ -82,8 +83,8 @@ def test_a_close_shows_what_was_shown() -> None:
 
 def test_a_step_that_names_no_alert_shows_those_of_its_episode() -> None:
     about = told.incident(told.down("now", ends=60))
-    old = dataclasses.replace(told.down("old", ends=10), episode=0)
-    about = dataclasses.replace(about, alerts={**about.alerts, old.fingerprint: old})
+    old = structs.replace(told.down("old", ends=10), episode=0)
+    about = structs.replace(about, alerts={**about.alerts, old.fingerprint: old})
     step = told.step(about, model.Act.CLOSE, model.Reason.UNCERTAIN, resolved=frozenset())
     assert [alert.labels["pod"] for alert in told.compose(about, step).shown_alerts] == ["now"]
 
@@ -137,7 +138,7 @@ def test_what_is_already_over_says_so_when_it_is_told() -> None:
 
 
 def test_an_unknown_tier_says_how_it_is_treated() -> None:
-    vague = dataclasses.replace(told.down(), labels={"alertname": "ServiceDown", "severity": "urgent"})
+    vague = structs.replace(told.down(), labels={"alertname": "ServiceDown", "severity": "urgent"})
     assert told.opening(vague).notes == ("No known priority or severity label: treated as P2.",)
 
 
@@ -152,7 +153,7 @@ def test_a_resolve_told_while_it_fires_again_says_so() -> None:
 
 
 def test_what_moved_leads_to_where_it_goes_on() -> None:
-    moved = dataclasses.replace(told.down(ends=60), status=model.AlertStatus.MOVED, moved_to="f" * 32)
+    moved = structs.replace(told.down(ends=60), status=model.AlertStatus.MOVED, moved_to="f" * 32)
     shown = closed(model.Reason.MOVED, moved)
     assert shown.links.incident == f"https://alerts.example/incidents/{'f' * 32}"
     assert shown.notes == (f"Its alerts are grouped anew; it goes on as incident {'f' * 32}.",)
@@ -197,7 +198,7 @@ def test_an_alert_without_a_runbook_here_keeps_its_own_link() -> None:
 
 def test_a_link_that_runs_something_is_no_link() -> None:
     evil = "javascript:alert(1)"
-    alert = dataclasses.replace(
+    alert = structs.replace(
         told.down(), annotations={"runbook_url": evil, "dashboard_url": evil}, generator_url=evil
     )
     about = told.incident(alert)

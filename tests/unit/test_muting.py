@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from msgspec import structs
+
 from routing import model, muting
 from routing.destinations import pagerduty, slack
 from tests.unit import told
@@ -14,7 +16,7 @@ NIGHT = model.Mute(kind=model.MuteKind.MUTED, by="night")
 
 
 def muted(alert: model.Alert, mute: model.Mute) -> model.Alert:
-    return dataclasses.replace(alert, muted=mute)
+    return structs.replace(alert, muted=mute)
 
 
 def said(*alerts: model.Alert, **sets: frozenset[str]) -> list[str]:
@@ -70,7 +72,7 @@ def test_inhibition_says_by_what() -> None:
 
 
 def test_an_unconfirmed_recovery_says_what_was_heard_and_when() -> None:
-    recovering = dataclasses.replace(ONE, recovers_at=at(60))
+    recovering = structs.replace(ONE, recovers_at=at(60))
     assert said(recovering, unconfirmed=these(ONE)) == [
         (
             "Recovery unconfirmed: Alertmanager said that it resolved at 2026-01-15 03:01:00 UTC, and nothing has "

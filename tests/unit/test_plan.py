@@ -11,6 +11,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import desire, episodes, model, plan, truth
 from tests.unit.build import alert, at, message
@@ -56,7 +57,7 @@ class World:
 
     def hear(self, *alerts: model.Alert, seconds: float = 1) -> None:
         self.now += seconds
-        heard = dataclasses.replace(message(*alerts), confirmable=self.confirmable)
+        heard = structs.replace(message(*alerts), confirmable=self.confirmable)
         self.incident = episodes.absorb(self.incident, heard, at(self.now))
         self.look()
 
@@ -179,7 +180,7 @@ def test_a_priority_that_rises_is_told_to_the_pager() -> None:
     world.hear(alert("a", priority="P2"))
     world.settle()
     low = alert("a", priority="P2")
-    risen = dataclasses.replace(low, labels={**low.labels, "priority": "P1"})
+    risen = structs.replace(low, labels={**low.labels, "priority": "P1"})
     world.hear(risen)
     world.settle()
     assert world.reasons("pager") == ["open: fired", "update: priority_raised"]
@@ -357,7 +358,7 @@ def test_an_alarm_about_a_destination_is_not_told_there() -> None:
     world = World(lambda _: ("channel", "pager"), {"channel": CHANNEL, "pager": PAGER})
     world.hear(about)
     assert world.incident is not None
-    world.incident = dataclasses.replace(world.incident, receiver=desire.OWN_RECEIVER)
+    world.incident = structs.replace(world.incident, receiver=desire.OWN_RECEIVER)
     world.deliveries.clear()
     world.settle()
     assert world.reasons("channel") == []

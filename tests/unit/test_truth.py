@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import episodes, model, peers, truth
 from tests.unit.build import GROUP, alert, at, message
@@ -79,9 +80,9 @@ def standing(known: model.Alert, incident: str = ID, claims: str = "eu-1") -> tr
 
 A = alert()
 FIRES = standing(A)
-HELD = standing(dataclasses.replace(A, ends_at=at(900), held_until=at(1020)))
-RECOVERS = standing(dataclasses.replace(A, recovers_at=at(900)))
-SILENCED = standing(dataclasses.replace(A, muted=SILENCE))
+HELD = standing(structs.replace(A, ends_at=at(900), held_until=at(1020)))
+RECOVERS = standing(structs.replace(A, recovers_at=at(900)))
+SILENCED = standing(structs.replace(A, muted=SILENCE))
 
 
 def judge(
@@ -361,10 +362,10 @@ _LISTINGS = st.lists(
 _RECORD = st.sampled_from(
     [
         A,
-        dataclasses.replace(A, recovers_at=at(900)),
-        dataclasses.replace(A, ends_at=at(900), held_until=at(1020)),
-        dataclasses.replace(A, muted=SILENCE),
-        dataclasses.replace(A, muted=INHIBITION),
+        structs.replace(A, recovers_at=at(900)),
+        structs.replace(A, ends_at=at(900), held_until=at(1020)),
+        structs.replace(A, muted=SILENCE),
+        structs.replace(A, muted=INHIBITION),
     ]
 )
 
@@ -373,8 +374,8 @@ _RECORD = st.sampled_from(
 @settings(max_examples=400, deadline=None)
 def test_a_second_look_finds_nothing_new(known: model.Alert, listings: list[truth.Listing]) -> None:
     opened = episodes.absorb(None, message(A), at(1))
-    incident = dataclasses.replace(
-        opened, alerts={A.fingerprint: dataclasses.replace(known, episode=1)}, open=known.fires
+    incident = structs.replace(
+        opened, alerts={A.fingerprint: structs.replace(known, episode=1)}, open=known.fires
     )
     for _ in range(2):
         on_record = [
@@ -387,6 +388,6 @@ def test_a_second_look_finds_nothing_new(known: model.Alert, listings: list[trut
     assert (one.status is model.AlertStatus.FIRING) or one.ends_at is not None
     trusted = [each for each in listings if not peers.doubt(each.peer, "eu-1", BOUNDS)]
     if not trusted:
-        assert one == dataclasses.replace(known, episode=1)
+        assert one == structs.replace(known, episode=1)
     if any(entry.updated_at > at(900) for each in trusted for entry in each.alerts.get(A.fingerprint, ())):
         assert one.fires

@@ -1,12 +1,12 @@
 """How text, times and counts read, and that no text is too strange for it."""
 
-import dataclasses
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import wording
 from tests.unit import build, told
@@ -117,7 +117,7 @@ def test_a_firing_alert_has_a_beginning() -> None:
 
 
 def test_a_resolved_alert_has_an_end_and_a_duration() -> None:
-    alert = dataclasses.replace(build.alert(ends=250), starts_at=build.at(0))
+    alert = structs.replace(build.alert(ends=250), starts_at=build.at(0))
     assert wording.period(alert, beside=build.at(0)) == "03:00:00 UTC to 03:04:10 UTC, for 4 min 10 s"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import structs
 
 from routing import message, model
 from tests.unit import build
@@ -63,7 +64,7 @@ HOSTILE = (
 
 def incident(*alerts: model.Alert, **changes: object) -> model.Incident:
     """An open incident of these alerts in its first episode."""
-    known = {alert.fingerprint: dataclasses.replace(alert, episode=1) for alert in alerts}
+    known = {alert.fingerprint: structs.replace(alert, episode=1) for alert in alerts}
     group = dict(build.GROUP) | {"service": "vpn-core", "namespace": "phantommesh-prod"}
     base = model.Incident(
         id=model.incident_id(group),
@@ -80,7 +81,7 @@ def incident(*alerts: model.Alert, **changes: object) -> model.Incident:
         truncated_alerts=0,
         alerts=known,
     )
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type] # the caller names real fields
+    return structs.replace(base, **changes)
 
 
 def step(
@@ -135,7 +136,7 @@ def down(name: str = "a", *, ends: float | None = None, **labels: str) -> model.
         "severity": "critical",
         "team": "platform",
     }
-    return dataclasses.replace(
+    return structs.replace(
         build.alert(name, ends=ends, **(usual | labels)),
         annotations={
             "summary": "No replica of vpn-core is ready",
@@ -175,7 +176,7 @@ def hostile_messages(draw: st.DrawFn) -> message.Message:
         ends = draw(st.none() | st.just(60.0))
         base = build.alert(str(index), ends=ends)
         alerts.append(
-            dataclasses.replace(
+            structs.replace(
                 base,
                 labels=draw(label_sets),
                 annotations=draw(_annotations),

@@ -1,6 +1,5 @@
 """Rows to values and back. Times are whole microseconds since 1970, UTC; JSON is compact with sorted keys."""
 
-import dataclasses
 import operator
 import sqlite3
 import sys
@@ -76,9 +75,7 @@ def incident_row(incident: model.Incident) -> tuple[object, ...]:
     )
 
 
-_head = operator.attrgetter(
-    *(field.name for field in dataclasses.fields(model.Incident) if field.name != "alerts")
-)
+_head = operator.attrgetter(*(name for name in model.Incident.__struct_fields__ if name != "alerts"))
 
 
 def same_head(one: model.Incident, other: model.Incident) -> bool:

@@ -273,9 +273,15 @@ def _with_failover(step: model.Step, delivery: model.Delivery | None) -> model.S
 
 
 def shows_open(situation: model.Situation, destination: str, want: desire.Desired) -> bool:
-    """Whether a destination has the incident's current episode on show, or need not."""
+    """Whether a destination has the incident's current episode on show, or need not.
+
+    Of a P2 or P3 an earlier episode does as well: where the same fires as before, nothing is told of the new one.
+    """
     delivery = situation.deliveries.get(destination)
-    return not want.firing or (delivery is not None and _has_open(delivery.shown, want.episode))
+    shown = delivery.shown if delivery else None
+    if want.priority is not model.Priority.P1 and shown is not None and shown.firing:
+        return True
+    return not want.firing or _has_open(shown, want.episode)
 
 
 def _has_open(shown: model.Shown | None, episode: int) -> bool:

@@ -1,8 +1,10 @@
 """For all tests: how they are shared out among several workers, and how property tests are run.
 
-Property tests have no deadline: a busy machine is no defect, and speed is proved in benchmarks.
+Property tests have no deadline: a busy machine is no defect, and speed is proved in benchmarks. CI tries the same
+examples each time, so that what it says is about the change; new ones are tried wherever else the tests run.
 """
 
+import os
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-settings.register_profile("specification", deadline=None)
+settings.register_profile("specification", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("specification")
 
 # A file's tests stay together on one worker: they share what the file starts. So do the tests of the files that share a

@@ -327,6 +327,18 @@ def test_a_rerouted_incident_is_resolved_at_the_old_place_after_the_new_one_has_
     assert world.reasons("old") == ["open: fired", "close: rerouted"]
 
 
+def test_a_rerouted_p2_is_resolved_at_the_old_place_although_the_new_one_shows_an_earlier_episode() -> None:
+    world = World(lambda _: ("old", "new"), {"old": PAGER, "new": PAGER})
+    world.hear(alert(priority="P2"))
+    world.settle()
+    world.hear(alert(priority="P2", ends=60))
+    world.hear(alert(priority="P2", starts=120))
+    assert world.due("new") is None, "the same fires as before"
+    world.route = lambda _: ("new",)
+    world.settle()
+    assert world.reasons("old") == ["open: fired", "close: rerouted"]
+
+
 @pytest.mark.parametrize(("priority", "told"), [("P1", True), ("P2", True), ("P3", False)])
 def test_a_new_destination_is_told_what_is_open_but_for_p3(priority: str, told: bool) -> None:
     world = World(lambda _: ("new",), {"new": dataclasses.replace(CHANNEL, since=at(60))})

@@ -27,7 +27,7 @@ RESEND = timedelta(seconds=2)
 BOUNDS = peers.Bounds(
     grown_up=timedelta(seconds=4), fresh=RESEND * 3, settled=RESEND * 2, late=timedelta(seconds=2)
 )
-_ENDS_AFTER_SECONDS = 26.0
+_ENDS_AFTER_SECONDS = 35.0
 _DEADLINE_SECONDS = 60.0
 
 

@@ -77,8 +77,8 @@ UPDATE alert SET
 WHERE incident_id = ? AND fingerprint = ?
 
 -- name: refresh_alert
--- The same with the status left alone: to name it moves the alert out of its index and in again, which is two
--- thirds of the cost (7.0 and 2.3 us measured).
+-- The same with the status left alone: to name it moves the alert out of its index and in again, which is most
+-- of the cost (measured: 7.0 us an alert, and 2.2 for the annotations alone).
 UPDATE alert SET
     annotations = ?, starts_at = ?, ends_at = ?, generator_url = ?, held_until = ?, episode = ?, moved_to = ?,
     recovers_at = ?, muted = ?

@@ -4,7 +4,7 @@ Version 4 messages carry no sequence number and `startsAt` can move backwards, s
 fresh news by comparing an alert's start with the end that is on record (DESIGN: no order).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import structs
@@ -33,15 +33,15 @@ def absorb(known: model.Incident | None, notification: model.Notification, now: 
     alerts = dict(before.alerts)
     for heard in notification.alerts:
         was = alerts.get(heard.fingerprint)
-        alerts[heard.fingerprint] = _hear(was, heard, now, confirmable=notification.confirmable)
-    after = _conclude(_told(before, notification), _released(alerts, now), now)
-    return before if after == before and known is not None else after
+        after = _hear(was, heard, now, confirmable=notification.confirmable)
+        if after != was:  # what did not change stays the very same object
+            alerts[heard.fingerprint] = after
+    return _conclude(_told(before, notification), _released(alerts, now), now)
 
 
 def release(incident: model.Incident, now: datetime) -> model.Incident:
     """The incident after those of its held firings count whose hold has ended."""
-    after = _conclude(incident, _released(incident.alerts, now), now)
-    return incident if after == incident else after
+    return _conclude(incident, _released(incident.alerts, now), now)
 
 
 def move_away(incident: model.Incident, fingerprint: str, to: str, now: datetime) -> model.Incident:
@@ -66,12 +66,12 @@ def find(incident: model.Incident, findings: Mapping[str, truth.Finding], now: d
     alerts = dict(incident.alerts)
     for fingerprint, finding in findings.items():
         was = alerts.get(fingerprint)
-        if was is not None and _rests_on(finding, was):
-            alerts[fingerprint] = _found(was, finding, now)
+        if was is not None and _rests_on(finding, was) and (now_is := _found(was, finding, now)) != was:
+            alerts[fingerprint] = now_is
     after = _conclude(incident, alerts, now)
     if incident.open and not after.open and truth.Kind.GONE in {each.kind for each in findings.values()}:
         after = structs.replace(after, reconciled=True)
-    return incident if after == incident else after
+    return after
 
 
 def list_strangers(
@@ -215,48 +215,80 @@ def _hear_resolved(was: model.Alert, heard: model.Alert) -> model.Alert:
 
 
 def _released(alerts: Mapping[str, model.Alert], now: datetime) -> Mapping[str, model.Alert]:
-    return {
+    over = {
         fingerprint: structs.replace(alert, held_until=None, ends_at=None)
-        if alert.held_until is not None and alert.held_until <= now
-        else alert
         for fingerprint, alert in alerts.items()
+        if alert.held_until is not None and alert.held_until <= now
     }
+    return {**alerts, **over} if over else alerts
 
 
 def _conclude(before: model.Incident, alerts: Mapping[str, model.Alert], now: datetime) -> model.Incident:
-    firing = [alert for alert in alerts.values() if alert.fires]
-    is_open = bool(firing) or (before.open and before.truncated_alerts > 0)
-    opens = is_open and not before.open
+    """The incident with these alerts; the very same object where nothing changed."""
+    heard = [alert for fingerprint, alert in alerts.items() if before.alerts.get(fingerprint) is not alert]
+    is_open = any(alert.fires for alert in alerts.values()) or (before.open and before.truncated_alerts > 0)
+    if is_open and not before.open:
+        return _opened(before, alerts, now)
+    firing = [alert for alert in heard if alert.fires]
+    # Whatever else fires was counted when it was heard.
+    priority = min([before.priority, *(model.priority_of(alert.labels) for alert in firing)])
     closes = before.open and not is_open
-    episode = before.episode + opens
-    heard_priorities = [model.priority_of(alert.labels) for alert in firing]
-    priority = min(heard_priorities if opens else [before.priority, *heard_priorities])
-    alerts = {
-        fingerprint: structs.replace(alert, episode=episode)
-        if alert.fires and alert.episode != episode
-        else alert
+    if closes or priority != before.priority or any(map(_changes(before), heard)):
+        return structs.replace(
+            before,
+            open=is_open,
+            priority=priority,
+            alerts=_numbered(alerts, firing, before.episode),
+            resolved_at=now if closes else before.resolved_at,
+            version=before.version + 1,
+            changed_at=now,
+        )
+    return structs.replace(before, alerts=_numbered(alerts, firing, before.episode)) if heard else before
+
+
+def _opened(before: model.Incident, alerts: Mapping[str, model.Alert], now: datetime) -> model.Incident:
+    kept = {
+        fingerprint: alert
         for fingerprint, alert in alerts.items()
-        if not opens or alert.ends_at is None or alert.ends_at > now - _KEEP_ENDED
+        if alert.ends_at is None or alert.ends_at > now - _KEEP_ENDED
     }
-    after = structs.replace(before, episode=episode, open=is_open, priority=priority, alerts=alerts)
-    if opens:
-        recent = [opening for opening in before.openings if opening > now - _KEEP_OPENINGS]
-        openings = (*recent[1 - _MOST_OPENINGS :], now)
-        after = structs.replace(after, opened_at=now, resolved_at=None, reconciled=False, openings=openings)
-    if closes:
-        after = structs.replace(after, resolved_at=now)
-    if _state(after) != _state(before):
-        after = structs.replace(after, version=before.version + 1, changed_at=now)
-    return after
-
-
-def _state(incident: model.Incident) -> object:
-    return (
-        incident.open,
-        incident.episode,
-        incident.priority,
-        {
-            fp: (alert.status, alert.held_until, alert.recovers_at, alert.muted and alert.muted.kind)
-            for fp, alert in incident.alerts.items()
-        },
+    firing = [alert for alert in kept.values() if alert.fires]
+    recent = [opening for opening in before.openings if opening > now - _KEEP_OPENINGS]
+    episode = before.episode + 1
+    return structs.replace(
+        before,
+        episode=episode,
+        open=True,
+        priority=min(model.priority_of(alert.labels) for alert in firing),
+        alerts=_numbered(kept, firing, episode),
+        opened_at=now,
+        resolved_at=None,
+        reconciled=False,
+        openings=(*recent[1 - _MOST_OPENINGS :], now),
+        version=before.version + 1,
+        changed_at=now,
     )
+
+
+def _numbered(
+    alerts: Mapping[str, model.Alert], firing: Iterable[model.Alert], episode: int
+) -> Mapping[str, model.Alert]:
+    """The alerts, of which these fire in this episode."""
+    old = [alert for alert in firing if alert.episode != episode]
+    if not old:
+        return alerts
+    return {**alerts, **{alert.fingerprint: structs.replace(alert, episode=episode) for alert in old}}
+
+
+def _changes(before: model.Incident) -> Callable[[model.Alert], bool]:
+    """Tells of an alert whether its state is another one than in this incident."""
+
+    def changes(alert: model.Alert) -> bool:
+        was = before.alerts.get(alert.fingerprint)
+        return was is None or _state(was) != _state(alert)
+
+    return changes
+
+
+def _state(alert: model.Alert) -> object:
+    return (alert.status, alert.held_until, alert.recovers_at, alert.muted and alert.muted.kind)

@@ -98,7 +98,7 @@ class Mute:
     until: datetime | None = None
 
 
-class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Alert(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One alert of Alertmanager's in one incident, as last heard.
 
     Attributes:

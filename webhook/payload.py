@@ -5,6 +5,7 @@ schema (`webhook.faults`). A property test holds the two to one verdict.
 """
 
 import functools
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -20,7 +21,7 @@ _Status = Literal["firing", "resolved"]
 
 class _Alert(msgspec.Struct, gc=False):
     status: _Status
-    labels: _Map
+    labels: msgspec.Raw
     starts_at: faults.Time = msgspec.field(name="startsAt")
     annotations: _Map = None
     ends_at: faults.Time | None = msgspec.field(name="endsAt", default=None)
@@ -43,8 +44,13 @@ class _Message(msgspec.Struct, gc=False):
     )
 
 
-_decoder = msgspec.json.Decoder(_Message)
+_decode = msgspec.json.Decoder(_Message).decode
+_decode_map = msgspec.json.Decoder(_Map).decode
+_encode = msgspec.json.Encoder().encode
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_SHORT_BYTES = 1024
+_MOST_FINGERPRINTS = 1 << 17
+_fingerprints: dict[bytes, str] = {}
 _STATUS = {status.value: status for status in model.AlertStatus}
 
 
@@ -60,12 +66,16 @@ def decode(body: bytes, *, now: datetime) -> model.Notification:
         faults.Malformed: it is no message of version 4.
     """
     try:
-        message = _decoder.decode(body)
+        return _read(body, now)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = msgspec.convert(faults.mend(body), _Message)
+        return _read(_encode(faults.mend(body)), now)
+
+
+def _read(body: bytes, now: datetime) -> model.Notification:
+    message = _decode(body)
     return model.Notification(
         group_labels=message.group_labels or {},
-        alerts=tuple(_alert(alert, now) for alert in message.alerts),
+        alerts=tuple([_alert(alert, now) for alert in message.alerts]),
         # Alertmanager escapes it for a regular expression: `web\.hook`.
         receiver=_ESCAPED.sub(r"\1", message.receiver or ""),
         external_url=message.external_url or "",
@@ -74,12 +84,12 @@ def decode(body: bytes, *, now: datetime) -> model.Notification:
 
 
 def _alert(heard: _Alert, now: datetime) -> model.Alert:
-    labels = heard.labels or {}
+    # Never the fingerprint in the message: it is the alert's identity, and a copied one in a message of another
+    # sender's would move the alert out of the incident that is open with it.
+    labels, fingerprint = _labels(bytes(heard.labels))
     starts_at = _set(heard.starts_at) or now
     return model.Alert(
-        # Never the one in the message: it is the alert's identity, and a copied one in a message of another
-        # sender's would move the alert out of the incident that is open with it.
-        fingerprint=_fingerprint(frozenset(labels.items())),
+        fingerprint=fingerprint,
         status=_STATUS[heard.status],
         labels=labels,
         annotations=heard.annotations or {},
@@ -90,9 +100,25 @@ def _alert(heard: _Alert, now: datetime) -> model.Alert:
     )
 
 
+def _labels(text: bytes) -> tuple[model.Labels, str]:
+    """The labels in this JSON, and their fingerprint."""
+    return _short_labels(text) if len(text) <= _SHORT_BYTES else _read_labels(text)
+
+
+def _read_labels(text: bytes) -> tuple[model.Labels, str]:
+    labels = _decode_map(text) or {}
+    return labels, fingerprint(labels)
+
+
+# Repeats are most of what comes. What is longer is not kept: thousands of those could fill the memory.
+_short_labels = functools.lru_cache(maxsize=8192)(_read_labels)
+
+
 def _set(time: datetime | None) -> datetime | None:
     if time is None or time.year == 1:
         return None
+    if time.tzinfo is UTC:
+        return time
     try:
         return time.astimezone(UTC)
     except OverflowError:
@@ -102,13 +128,21 @@ def _set(time: datetime | None) -> datetime | None:
 
 def fingerprint(labels: model.Labels) -> str:
     """Alertmanager's fingerprint: 64-bit FNV-1a over the sorted labels, each name and value ended by 0xFF."""
-    return _fingerprint(frozenset(labels.items()))
+    text = b"".join(
+        [b"%b\xff%b\xff" % (name.encode(), value.encode()) for name, value in sorted(labels.items())]
+    )
+    # A loop over bytes is slow here (22 us an alert), and a hundred thousand alerts may come again and again.
+    key = hashlib.blake2b(text, digest_size=16).digest()
+    found = _fingerprints.get(key)
+    if found is None:
+        if len(_fingerprints) >= _MOST_FINGERPRINTS:
+            _fingerprints.clear()
+        found = _fingerprints[key] = _fnv_1a(text)
+    return found
 
 
-@functools.lru_cache(maxsize=8192)  # repeats are most of what comes, and a loop over bytes is slow
-def _fingerprint(labels: frozenset[tuple[str, str]]) -> str:
+def _fnv_1a(text: bytes) -> str:
     digest = 0xCBF29CE484222325
-    for name, value in sorted((name.encode(), value.encode()) for name, value in labels):
-        for byte in b"%b\xff%b\xff" % (name, value):
-            digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    for byte in text:
+        digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return f"{digest:016x}"

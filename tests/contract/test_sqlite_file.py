@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from routing import ledger, model
 from tests.unit.build import GROUP, alert, at, message
-from webhook.store import contract, opening, sqlite, statements
+from webhook.store import contract, opening, rows, sqlite, statements
 
 ROOT = Path(__file__).parents[2]
 RELEASED = sorted((ROOT / "tests/fixtures/stores").glob("schema-*.sql"))
@@ -243,6 +245,53 @@ async def test_a_database_of_each_released_schema_opens(tmp_path: Path, dump: Pa
     assert shown.firing == {alert("pod-1").fingerprint}
 
 
+async def test_alerts_of_a_row_each_become_a_list(tmp_path: Path) -> None:
+    """Up to schema 4 an alert was a row, with microseconds since 1970 for times."""
+    group = {"number": "4"}
+    heard = [
+        structs.replace(
+            alert("a"),
+            annotations={"x": "ünï \u0000 '\""},
+            generator_url="http://prometheus.example/graph",
+            episode=2,
+        ),
+        structs.replace(alert("b", starts=-0.000001, ends=3.5), status=model.AlertStatus.MOVED, moved_to="x"),
+        structs.replace(
+            alert("c"), starts_at=datetime(1, 1, 1, 0, 0, 0, 1, UTC), held_until=at(1), ends_at=at(-1)
+        ),
+        structs.replace(
+            alert("d"), starts_at=datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), recovers_at=at(2)
+        ),
+        structs.replace(alert("e"), muted=model.Mute(kind=model.MuteKind.SILENCED, by="ann", until=at(0.25))),
+    ]
+    restore(ROOT / "tests/fixtures/stores/schema-0004.sql", tmp_path / opening.DATABASE)
+    with closing(sqlite3.connect(tmp_path / opening.DATABASE)) as connection, connection:
+        connection.execute(
+            "INSERT INTO incident VALUES ('4', ?, 2, 1, 1, 0, 0, NULL, 1, '', '', 0, NULL, 0, '[]')",
+            (rows.to_json(group),),
+        )
+        for each in heard:
+            instants = [
+                None if instant is None else rows.to_micros(instant)
+                for instant in (each.starts_at, each.ends_at, each.held_until, each.recovers_at)
+            ]
+            connection.execute(
+                "INSERT INTO alert VALUES ('4', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    each.fingerprint, each.status.value, rows.to_json(each.labels), rows.to_json(each.annotations),
+                    *instants[:2], each.generator_url, instants[2], each.episode, each.moved_to, instants[3],
+                    None if each.muted is None else rows.to_json(each.muted),
+                ),
+            )  # fmt: skip
+
+    store = await sqlite.open_store(tmp_path)
+    found = (await store.situations(["4"]))["4"].incident.alerts
+    standing = {one.fingerprint for one in await store.standing("", 10) if one.incident_id == "4"}
+    await store.close()
+    assert found == {each.fingerprint: each for each in heard}
+    assert standing == {each.fingerprint for each in heard if each.status is model.AlertStatus.FIRING}
+
+
 def test_each_schema_has_a_database_of_its_release() -> None:
     assert len(RELEASED) == len(statements.migrations())
 
@@ -268,7 +317,7 @@ async def test_a_step_of_the_schema_is_taken_whole_or_not_at_all(
 async def accept_forever(store: contract.Store, acknowledged: list[str]) -> None:
     for number in itertools.count():
         heard = message(alert(str(number)), group={"number": str(number)})
-        acknowledged += await store.accept(heard, sources=(), body=os.urandom(20_000), now=at(0))
+        acknowledged += await store.accept(heard, sources=(), body=os.urandom(5_000), now=at(0))
 
 
 @contextmanager

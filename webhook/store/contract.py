@@ -115,12 +115,12 @@ class Store(ledger.Ledger, Protocol):
         """When each source's Watchdog was last heard."""
         ...
 
-    async def standing(self, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
-        """Alerts from outside that fire or are held, in the order of fingerprint and incident.
+    async def standing(self, after: str, limit: int) -> Sequence[truth.Standing]:
+        """Alerts from outside that fire or are held, by incident; none when there are no more.
 
         Args:
-            after: fingerprint and incident of the last one of the page before; empty ones for the first page.
-            limit: of a page.
+            after: the last incident of the page before; "" for the first page.
+            limit: incidents of a page.
         """
         ...
 

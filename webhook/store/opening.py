@@ -30,7 +30,6 @@ _LOG_BYTES = 64 << 20
 """The write-ahead log is cut back to this after it has grown beyond it."""
 _CACHE_BYTES = 64 << 20
 
-_CHECKED_TABLES = ("tally", "incident", "alert", "episode", "delivery", "source", "destination")
 _BULKY_TABLES = ("body", "notification")
 _CHECK_ALL_BELOW_BYTES = 256 << 20
 """Above this size the kept messages are not checked at the start: reading them would take too long."""
@@ -174,7 +173,12 @@ def examine(database: Path) -> None:
                 "run the newer program, or restore a backup that was made before the upgrade",
             )
         whole = database.stat().st_size < _CHECK_ALL_BELOW_BYTES
-        for table in (*_CHECKED_TABLES, *(_BULKY_TABLES if whole else ())):
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        ]
+        for table in tables:
+            if table in _BULKY_TABLES and not whole:
+                continue
             (verdict,) = connection.execute(f"PRAGMA quick_check({table})").fetchone()
             if verdict != "ok":
                 _refuse_corrupt(database, " ".join(verdict.split()))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from routing import episodes, model, truth
-from webhook.store import rows
+from webhook.store import cache, rows
 
 ROW_BYTES = 64
 """What one kept notification counts for beside its body, so that references cannot fill a disk uncounted."""
@@ -32,9 +32,11 @@ class Arrival:
     sources: Collection[str] = ()
 
 
-def record(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Sequence[str]]:
+def record(
+    connection: sqlite3.Connection, known: cache.Cache, arrivals: Sequence[Arrival]
+) -> list[Sequence[str]]:
     """Record messages; returns for each the ids of the incidents whose state it changed."""
-    batch = _Batch(connection)
+    batch = _Batch(connection, known)
     heard = [
         (model.incident_id(arrival.notification.group_labels), arrival.notification, arrival.now)
         if arrival.notification is not None
@@ -54,12 +56,13 @@ def record(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[
 
 def record_told(
     connection: sqlite3.Connection,
+    known: cache.Cache,
     notification: model.Notification,
     told: Collection[str],
     now: datetime,
 ) -> Sequence[str]:
     """Record a message whose firing alerts these destinations show already; returns the changed incidents."""
-    (changed,) = record(connection, [Arrival(notification=notification, now=now)])
+    (changed,) = record(connection, known, [Arrival(notification=notification, now=now)])
     incident_id = model.incident_id(notification.group_labels)
     situation = rows.situations(connection, [incident_id])[incident_id]
     named = {alert.fingerprint for alert in notification.alerts}
@@ -82,27 +85,31 @@ def record_told(
     return changed
 
 
-def release(connection: sqlite3.Connection, incident_id: str, now: datetime) -> Sequence[str]:
+def release(
+    connection: sqlite3.Connection, known: cache.Cache, incident_id: str, now: datetime
+) -> Sequence[str]:
     """Let the held firings of an incident count; returns the ids of the incidents whose state it changed."""
-    batch = _Batch(connection)
+    batch = _Batch(connection, known)
     batch.load([incident_id])
-    changed = batch.change(incident_id, lambda known: episodes.release(known, now), now)
+    changed = batch.change(incident_id, lambda incident: episodes.release(incident, now), now)
     batch.write()
     return list(changed)
 
 
 def reconcile(
     connection: sqlite3.Connection,
+    known: cache.Cache,
     findings: truth.Findings,
     strangers: Sequence[truth.Stranger],
     told_whole: Collection[str],
+    *,
     now: datetime,
 ) -> Sequence[str]:
     """Record what Alertmanager's lists say; returns the ids of the incidents whose state it changed."""
     by_incident: defaultdict[str, list[truth.Stranger]] = defaultdict(list)
     for stranger in strangers:
         by_incident[stranger.listed.incident_id].append(stranger)
-    batch = _Batch(connection)
+    batch = _Batch(connection, known)
     batch.load([*findings, *by_incident, *told_whole])
     changed: dict[str, None] = {}
     for incident_id, found in findings.items():
@@ -110,7 +117,7 @@ def reconcile(
     for incident_id, listed in by_incident.items():
         changed |= batch.list_strangers(incident_id, listed, now)
     for incident_id in told_whole:
-        changed |= batch.change(incident_id, lambda known: episodes.tell_whole(known, now), now)
+        changed |= batch.change(incident_id, lambda incident: episodes.tell_whole(incident, now), now)
     batch.write()
     return list(changed)
 
@@ -118,8 +125,9 @@ def reconcile(
 class _Batch:
     """Incidents as they are in the file, as they are after the batch so far, and where each alert fires."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: cache.Cache) -> None:
         self._connection = connection
+        self._known = known
         self._stored: dict[str, model.Incident | None] = {}
         self._newest: dict[str, model.Incident] = {}
         self._episodes: dict[tuple[str, int], tuple[object, ...]] = {}
@@ -128,10 +136,14 @@ class _Batch:
 
     def load(self, ids: Iterable[str]) -> None:
         missing = [incident_id for incident_id in dict.fromkeys(ids) if incident_id not in self._stored]
-        if missing:
-            found = rows.incidents(self._connection, missing)
-            self._newest.update(found)
-            self._stored.update({incident_id: found.get(incident_id) for incident_id in missing})
+        if not missing:
+            return
+        found = {incident_id: self._known.get(incident_id) for incident_id in missing}
+        unknown = [incident_id for incident_id, incident in found.items() if incident is None]
+        if unknown:
+            found |= rows.incidents(self._connection, unknown)
+        self._stored.update(found)
+        self._newest.update({incident_id: incident for incident_id, incident in found.items() if incident})
 
     def foresee(self, notifications: Mapping[str, Sequence[model.Notification]]) -> None:
         """Load what these messages are about, by incident, with two or three statements for all of them."""
@@ -169,7 +181,7 @@ class _Batch:
         return self._put(before, after, now) if after else {}
 
     def write(self) -> None:
-        incidents, alerts, altered, refreshed, gone = [], [], [], [], []
+        incidents, alerts, fire, fire_no_more = [], [], [], []
         for incident_id, after in self._newest.items():
             before = self._stored[incident_id]
             if after is before:
@@ -177,24 +189,20 @@ class _Batch:
             if before is None or not rows.same_head(before, after):
                 incidents.append(rows.incident_row(after))
             known = before.alerts if before else {}
-            for fingerprint, alert in after.alerts.items():
-                was = known.get(fingerprint)
-                if was is None:
-                    alerts.append(rows.alert_row(incident_id, alert))
-                elif was.status is not alert.status:
-                    altered.append(rows.alert_change(incident_id, alert))
-                elif was is not alert and was != alert:
-                    refreshed.append(rows.alert_refresh(incident_id, alert))
-            gone += [(incident_id, fingerprint) for fingerprint in known if fingerprint not in after.alerts]
+            if after.alerts is not known:
+                alerts.append(rows.alerts_row(after))
+                fired, fires = _firing(known), _firing(after.alerts)
+                fire += [(incident_id, fingerprint) for fingerprint in fires - fired]
+                fire_no_more += [(incident_id, fingerprint) for fingerprint in fired - fires]
         for name, values in (
             ("save_incident", incidents),
-            ("save_alert", alerts),
-            ("change_alert", altered),
-            ("refresh_alert", refreshed),
-            ("drop_alert", gone),
+            ("save_alerts", alerts),
+            ("save_firing", fire),
+            ("drop_firing", fire_no_more),
             ("save_episode", list(self._episodes.values())),
         ):
             rows.write_all(self._connection, name, values)
+        self._known.keep(self._newest.values())
 
     def _put(self, before: model.Incident | None, after: model.Incident, now: datetime) -> dict[str, None]:
         """Take a new state; returns the incidents whose state changed by it, this one first."""
@@ -258,6 +266,10 @@ class _Batch:
             self._looked_up.update(unknown)
             for fingerprint, incident_id in rows.firing_elsewhere(self._connection, unknown):
                 self._fires_in[fingerprint].setdefault(incident_id, True)
+
+
+def _firing(alerts: Mapping[str, model.Alert]) -> set[str]:
+    return {fingerprint for fingerprint, alert in alerts.items() if alert.status is model.AlertStatus.FIRING}
 
 
 def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:

@@ -4,11 +4,12 @@ import operator
 import sqlite3
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from routing import desire, model, peers, truth
 from webhook.store import statements
@@ -19,13 +20,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_encode_as_it_is = msgspec.json.Encoder().encode
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _shown = msgspec.json.Decoder(model.Shown).decode
 _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
-_mute = msgspec.json.Decoder(model.Mute).decode
 _micros = msgspec.json.Decoder(list[int]).decode
 _ids = msgspec.json.Decoder(dict[str, int]).decode
-_STATUS = {status.value: status for status in model.AlertStatus}
+_alerts = msgspec.json.Decoder(list[model.Alert]).decode
 _PRIORITY = {priority.value: priority for priority in model.Priority}
 
 
@@ -83,45 +84,9 @@ def same_head(one: model.Incident, other: model.Incident) -> bool:
     return bool(_head(one) == _head(other))
 
 
-def alert_row(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
-    """For `save_alert`."""
-    return (
-        incident_id,
-        alert.fingerprint,
-        alert.status.value,
-        to_json(alert.labels),
-        to_json(alert.annotations),
-        to_micros(alert.starts_at),
-        _maybe_micros(alert.ends_at),
-        alert.generator_url,
-        _maybe_micros(alert.held_until),
-        alert.episode,
-        alert.moved_to,
-        _maybe_micros(alert.recovers_at),
-        None if alert.muted is None else to_json(alert.muted),
-    )
-
-
-def alert_change(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
-    """For `change_alert`."""
-    return (alert.status.value, *alert_refresh(incident_id, alert))
-
-
-def alert_refresh(incident_id: str, alert: model.Alert) -> tuple[object, ...]:
-    """For `refresh_alert`."""
-    return (
-        to_json(alert.annotations),
-        to_micros(alert.starts_at),
-        _maybe_micros(alert.ends_at),
-        alert.generator_url,
-        _maybe_micros(alert.held_until),
-        alert.episode,
-        alert.moved_to,
-        _maybe_micros(alert.recovers_at),
-        None if alert.muted is None else to_json(alert.muted),
-        incident_id,
-        alert.fingerprint,
-    )
+def alerts_row(incident: model.Incident) -> tuple[object, ...]:
+    """For `save_alerts`."""
+    return (incident.id, _encode_as_it_is(list(incident.alerts.values())).decode())
 
 
 def episode_row(incident: model.Incident) -> tuple[object, ...]:
@@ -138,55 +103,14 @@ def episode_row(incident: model.Incident) -> tuple[object, ...]:
 def incidents(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Incident]:
     """Those of these incidents that are known, in the order of the ids."""
     wanted = to_json(list(ids))
-    heads = {row[0]: row for row in connection.execute(SQL["known_incidents"], (wanted,))}
-    if not heads:
-        return {}
-    alerts: defaultdict[str, dict[str, model.Alert]] = defaultdict(dict)
-    for row in connection.execute(SQL["known_alerts"], (wanted,)):
-        alerts[row[0]][row[1]] = _alert(row)
-    return {
-        incident_id: _incident(heads[incident_id], alerts[incident_id])
-        for incident_id in ids
-        if incident_id in heads
-    }
+    found = {row[0]: _incident(row) for row in connection.execute(SQL["known_incidents"], (wanted,))}
+    return {incident_id: found[incident_id] for incident_id in ids if incident_id in found}
 
 
-def _alert(row: tuple[Any, ...]) -> model.Alert:
-    (
-        _,
-        fingerprint,
-        status,
-        labels,
-        annotations,
-        starts_at,
-        ends_at,
-        generator_url,
-        held,
-        episode,
-        moved_to,
-        recovers_at,
-        muted,
-    ) = row
-    return model.Alert(
-        fingerprint=fingerprint,
-        status=_STATUS[status],
-        labels=_labels(labels),
-        annotations=_labels(annotations),
-        starts_at=from_micros(starts_at),
-        ends_at=_maybe_instant(ends_at),
-        generator_url=generator_url,
-        held_until=_maybe_instant(held),
-        episode=episode,
-        moved_to=moved_to,
-        recovers_at=_maybe_instant(recovers_at),
-        muted=None if muted is None else _mute(muted),
-    )
-
-
-def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.Incident:
+def _incident(row: tuple[Any, ...]) -> model.Incident:
     (
         incident_id, labels, episode, is_open, priority, opened_at, changed_at, resolved_at, version, receiver,
-        external_url, truncated_alerts, reconciled, openings,
+        external_url, truncated_alerts, reconciled, openings, alerts,
     ) = row  # fmt: skip
     return model.Incident(
         id=incident_id,
@@ -201,38 +125,40 @@ def _incident(row: tuple[Any, ...], alerts: Mapping[str, model.Alert]) -> model.
         receiver=receiver,
         external_url=external_url,
         truncated_alerts=truncated_alerts,
-        alerts=alerts,
+        alerts={alert.fingerprint: alert for alert in _alerts(alerts)} if alerts else {},
         reconciled=bool(reconciled),
         openings=() if openings == "[]" else tuple(from_micros(micros) for micros in _micros(openings)),
     )
 
 
-def standing(connection: sqlite3.Connection, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
-    """Alerts from outside that fire or are held, after a fingerprint and incident, in that order."""
-    found = connection.execute(
-        SQL["standing"],
-        {
-            "fingerprint": after[0],
-            "incident_id": after[1],
-            "own": desire.OWN_RECEIVER,
-            "limit": limit,
-        },
-    )
+def standing(connection: sqlite3.Connection, after: str, limit: int) -> Sequence[truth.Standing]:
+    """Alerts from outside that fire or are held, in so many incidents after the id of one."""
+    wanted = {"after": after, "own": desire.OWN_RECEIVER, "limit": limit}
     return [
         truth.Standing(
             incident_id=incident_id,
-            fingerprint=fingerprint,
+            fingerprint=alert.fingerprint,
             receiver=sys.intern(receiver),
-            claims=sys.intern(peers.source({"cluster": cluster or "", "prometheus": prometheus or ""})),
-            starts_at=from_micros(starts_at),
-            end=_maybe_instant(end),
-            held=bool(held),
-            muted=None if muted is None else _mute(muted),
+            claims=sys.intern(peers.source(alert.labels)),
+            starts_at=alert.starts_at,
+            end=alert.recovers_at or alert.ends_at,
+            held=alert.held_until is not None,
+            muted=alert.muted,
         )
-        for (
-            incident_id, fingerprint, receiver, cluster, prometheus, starts_at, end, held, muted,
-        ) in found
-    ]  # fmt: skip
+        for incident_id, receiver, alerts in connection.execute(SQL["standing"], wanted)
+        for alert in _alerts(alerts)
+        if alert.status is model.AlertStatus.FIRING
+    ]
+
+
+def rebase_held(connection: sqlite3.Connection, by: timedelta) -> None:
+    """Move the instants along until which alerts are held."""
+    for incident_id, alerts in connection.execute(SQL["held"]).fetchall():
+        moved = [
+            structs.replace(alert, held_until=alert.held_until and alert.held_until + by)
+            for alert in _alerts(alerts)
+        ]
+        connection.execute(SQL["save_alerts"], (incident_id, _encode_as_it_is(moved).decode()))
 
 
 def situations(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Situation]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from routing import ledger, model, truth
-from webhook.store import contract, opening, pruning, readers, recording, rows, writer
+from webhook.store import cache, contract, opening, pruning, readers, recording, rows, writer
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -44,16 +44,30 @@ class _Sqlite:
     def __init__(self, files: opening.Files) -> None:
         self._files = files
         self._connection = files.writer
-        self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(files.writer, self._apply)
+        self._known = cache.Cache()
+        self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(
+            files.writer, self._apply, self._known.empty
+        )
         self._readers = readers.Readers(files.readers)
 
     def _apply(self, requests: Sequence[recording.Arrival | Operation]) -> Sequence[object]:
         arrivals = [request for request in requests if isinstance(request, recording.Arrival)]
-        changed = iter(recording.record(self._connection, arrivals) if arrivals else ())
+        changed = iter(recording.record(self._connection, self._known, arrivals) if arrivals else ())
         return [
             next(changed) if isinstance(request, recording.Arrival) else request(self._connection)
             for request in requests
         ]
+
+    def _emptying(
+        self, operation: Callable[[sqlite3.Connection], Result]
+    ) -> Callable[[sqlite3.Connection], Result]:
+        """The operation, which changes incidents in the file alone."""
+
+        def emptying(connection: sqlite3.Connection) -> Result:
+            self._known.empty()
+            return operation(connection)
+
+        return emptying
 
     async def _write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
         return cast("Result", await self._writer.submit(operation))
@@ -80,13 +94,15 @@ class _Sqlite:
         self, notification: model.Notification, told: Collection[str], now: datetime
     ) -> Sequence[str]:
         return await self._write(
-            lambda connection: recording.record_told(connection, notification, told, now)
+            lambda connection: recording.record_told(connection, self._known, notification, told, now)
         )
 
     async def release_held(self, incident_id: str, now: datetime) -> Sequence[str]:
-        return await self._write(lambda connection: recording.release(connection, incident_id, now))
+        return await self._write(
+            lambda connection: recording.release(connection, self._known, incident_id, now)
+        )
 
-    async def standing(self, after: tuple[str, str], limit: int) -> Sequence[truth.Standing]:
+    async def standing(self, after: str, limit: int) -> Sequence[truth.Standing]:
         return await self._readers.read(lambda connection: rows.standing(connection, after, limit))
 
     async def partial(self) -> Sequence[str]:
@@ -103,7 +119,9 @@ class _Sqlite:
         now: datetime,
     ) -> Sequence[str]:
         return await self._write(
-            lambda connection: recording.reconcile(connection, findings, strangers, told_whole, now)
+            lambda connection: recording.reconcile(
+                connection, self._known, findings, strangers, told_whole, now=now
+            )
         )
 
     async def due(self, after: datetime | None, until: datetime) -> Sequence[str]:
@@ -265,7 +283,7 @@ class _Sqlite:
     async def prune(self, retention: contract.Retention, now: datetime) -> int:
         total = 0
         for drop in pruning.ALL:
-            bite = functools.partial(drop, keep=retention, now=now)
+            bite = self._emptying(functools.partial(drop, keep=retention, now=now))
             while dropped := await self._write(bite):
                 total += dropped
         return total
@@ -274,10 +292,11 @@ class _Sqlite:
         micros = {"by": rows.duration_micros(by)}
 
         def move(connection: sqlite3.Connection) -> None:
-            for name in ("incidents", "alerts", "deliveries", "sources", "destinations"):
+            for name in ("incidents", "deliveries", "sources", "destinations"):
                 connection.execute(rows.SQL[f"rebase_{name}"], micros)
+            rows.rebase_held(connection, by)
 
-        await self._write(move)
+        await self._write(self._emptying(move))
 
     async def probe(self) -> None:
         await self._change("probe", ())

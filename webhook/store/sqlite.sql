@@ -1,39 +1,33 @@
 -- name: known_incidents
 SELECT
     id, group_labels, episode, open, priority, opened_at, changed_at, resolved_at, version, receiver,
-    external_url, truncated_alerts, reconciled, openings
+    external_url, truncated_alerts, reconciled, openings, alerts
 FROM incident
+LEFT JOIN incident_alerts ON incident_id = id
 WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: priorities
 SELECT id, priority FROM incident WHERE id IN (SELECT value FROM json_each(?))
 
--- name: known_alerts
-SELECT
-    incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
-    episode, moved_to, recovers_at, muted
-FROM alert
-WHERE incident_id IN (SELECT value FROM json_each(?))
-
 -- name: firing_elsewhere
 -- One row, because each row fetched hands the interpreter's lock to and fro.
 SELECT json_group_array(json_array(fingerprint, incident_id))
-FROM alert
-WHERE status = 'firing' AND fingerprint IN (SELECT value FROM json_each(?))
+FROM firing
+WHERE fingerprint IN (SELECT value FROM json_each(?))
 
 -- name: standing
--- What fires or is held, a page at a time, without what this service raised itself.
-SELECT
-    alert.incident_id, alert.fingerprint, incident.receiver,
-    json_extract(alert.labels, '$.cluster'), json_extract(alert.labels, '$.prometheus'),
-    alert.starts_at, coalesce(alert.recovers_at, alert.ends_at), alert.held_until IS NOT NULL, alert.muted
-FROM alert
-JOIN incident ON incident.id = alert.incident_id
-WHERE alert.status = 'firing'
-AND (alert.fingerprint, alert.incident_id) > (:fingerprint, :incident_id)
-AND incident.receiver != :own
-ORDER BY alert.fingerprint, alert.incident_id
+-- Incidents with alerts that fire or are held, a page at a time, without what this service raised itself.
+SELECT id, receiver, alerts
+FROM incident
+JOIN incident_alerts ON incident_id = id
+WHERE id > :after
+AND receiver != :own
+AND EXISTS (SELECT 1 FROM firing WHERE firing.incident_id = id)
+ORDER BY id
 LIMIT :limit
+
+-- name: held
+SELECT incident_id, alerts FROM incident_alerts WHERE instr(alerts, '"held_until":')
 
 -- name: partial
 SELECT id FROM incident WHERE open = 1 AND truncated_alerts > 0
@@ -62,30 +56,17 @@ ON CONFLICT (id) DO UPDATE SET
     openings = excluded.openings,
     due_at = iif(excluded.version = incident.version, incident.due_at, excluded.due_at)
 
--- name: save_alert
-INSERT INTO alert (
-    incident_id, fingerprint, status, labels, annotations, starts_at, ends_at, generator_url, held_until,
-    episode, moved_to, recovers_at, muted
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: save_alerts
+INSERT INTO incident_alerts (incident_id, alerts)
+VALUES (?, ?)
+ON CONFLICT (incident_id) DO UPDATE SET alerts = excluded.alerts
 
--- name: change_alert
--- Its labels are what it is known by: another set of labels is another alert.
-UPDATE alert SET
-    status = ?, annotations = ?, starts_at = ?, ends_at = ?, generator_url = ?, held_until = ?, episode = ?,
-    moved_to = ?, recovers_at = ?, muted = ?
-WHERE incident_id = ? AND fingerprint = ?
+-- name: save_firing
+INSERT INTO firing (incident_id, fingerprint)
+VALUES (?, ?)
 
--- name: refresh_alert
--- The same with the status left alone: to name it moves the alert out of its index and in again, which is most
--- of the cost (measured: 7.0 us an alert, and 2.2 for the annotations alone).
-UPDATE alert SET
-    annotations = ?, starts_at = ?, ends_at = ?, generator_url = ?, held_until = ?, episode = ?, moved_to = ?,
-    recovers_at = ?, muted = ?
-WHERE incident_id = ? AND fingerprint = ?
-
--- name: drop_alert
-DELETE FROM alert WHERE incident_id = ? AND fingerprint = ?
+-- name: drop_firing
+DELETE FROM firing WHERE incident_id = ? AND fingerprint = ?
 
 -- name: save_episode
 INSERT INTO episode (incident_id, number, opened_at, resolved_at, priority)
@@ -269,9 +250,6 @@ UPDATE incident SET
     opened_at = opened_at + :by, changed_at = changed_at + :by, due_at = due_at + :by,
     openings = (SELECT json_group_array(value + :by) FROM json_each(openings))
 WHERE open = 1 OR due_at IS NOT NULL
-
--- name: rebase_alerts
-UPDATE alert SET held_until = held_until + :by WHERE held_until IS NOT NULL
 
 -- name: rebase_deliveries
 UPDATE delivery SET shown_at = shown_at + :by, owed_since = owed_since + :by

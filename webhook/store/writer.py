@@ -77,15 +77,18 @@ class Writer(Generic[Request]):
     Args:
         connection: in autocommit mode, usable from another thread; from now on nobody else uses it.
         apply: does the requests inside a transaction and returns a result for each, in order.
+        undone: is called on the thread for each transaction that is rolled back.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         apply: Callable[[Sequence[Request]], Sequence[object]],
+        undone: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._apply = apply
+        self._undone = undone
         self._loop = asyncio.get_running_loop()
         self._waiting: collections.deque[_Call[Request]] = collections.deque()
         self._batches: queue.SimpleQueue[Sequence[_Call[Request]] | None] = queue.SimpleQueue()
@@ -214,6 +217,7 @@ class Writer(Generic[Request]):
             results = self._apply(requests)
             self._connection.execute("COMMIT")
         except BaseException:
+            self._undone()
             self._roll_back()
             raise
         return results

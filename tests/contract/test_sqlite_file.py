@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
@@ -290,6 +291,20 @@ async def test_alerts_of_a_row_each_become_a_list(tmp_path: Path) -> None:
     await store.close()
     assert found == {each.fingerprint: each for each in heard}
     assert standing == {each.fingerprint for each in heard if each.status is model.AlertStatus.FIRING}
+
+
+async def test_messages_of_a_row_each_stay(tmp_path: Path) -> None:
+    """Up to schema 5 a body was a row."""
+    restore(ROOT / "tests/fixtures/stores/schema-0005.sql", tmp_path / opening.DATABASE)
+    await (await sqlite.open_store(tmp_path)).close()
+    with closing(sqlite3.connect(tmp_path / opening.DATABASE)) as connection:
+        found = connection.execute(
+            "SELECT compressed, start, bytes FROM notification JOIN body ON body.id = body_id "
+            "ORDER BY notification.id"
+        ).fetchall()
+    fires, ends = b'{"version": "4"}', b'{"version": "4", "status": "resolved"}'
+    assert [zlib.decompress(compressed) for compressed, *_ in found] == [fires, ends, fires]
+    assert [place for _, *place in found] == [[0, None]] * 3
 
 
 def test_each_schema_has_a_database_of_its_release() -> None:

@@ -34,9 +34,10 @@ class Kind:
 def _sqlite_bodies(place: Path) -> list[bytes]:
     with closing(sqlite3.connect(place / opening.DATABASE)) as connection:
         rows = connection.execute(
-            "SELECT compressed FROM notification LEFT JOIN body ON body.id = body_id ORDER BY notification.id"
+            "SELECT compressed, start, start + bytes FROM notification LEFT JOIN body ON body.id = body_id "
+            "ORDER BY notification.id"
         )
-        return [zlib.decompress(compressed) for (compressed,) in rows]
+        return [zlib.decompress(compressed)[start:end] for compressed, start, end in rows]
 
 
 STORES = {"sqlite": Kind(open=sqlite.open_store, kept_bodies=_sqlite_bodies)}
@@ -797,6 +798,35 @@ async def test_messages_are_kept_as_they_arrived(kind: Kind, store: contract.Sto
     for body in bodies:
         await accept(store, None, body=body)
     assert kind.kept_bodies(tmp_path) == bodies
+
+
+async def test_messages_of_one_commit_are_kept_each_by_itself(
+    kind: Kind, store: contract.Store, tmp_path: Path
+) -> None:
+    bodies = [b"one", b"", b"three", b"one"]
+    await asyncio.gather(*(accept(store, message(alert()), body=body) for body in bodies))
+    assert kind.kept_bodies(tmp_path) == bodies
+
+
+async def test_a_repeat_of_what_was_removed_is_kept_anew(
+    kind: Kind, store: contract.Store, tmp_path: Path
+) -> None:
+    await accept(store, message(alert()), 0, body=b"one")
+    await store.prune(contract.Retention(notifications_bytes=0), at(1))
+    await accept(store, message(alert()), 2, body=b"one")
+    assert kind.kept_bodies(tmp_path) == [b"one"]
+
+
+async def test_a_repeat_is_kept_anew_after_a_day(kind: Kind, store: contract.Store, tmp_path: Path) -> None:
+    """Else an alert that goes on for months would keep all that once was committed together with it."""
+    for seconds in (0, 86_400, 86_401, 86_402):
+        await accept(store, message(alert()), seconds, body=b"one")
+    await store.prune(contract.Retention(notifications=timedelta()), at(86_401))
+    assert kind.kept_bodies(tmp_path) == [b"one", b"one"]
+    size = (await store.counts()).notifications_bytes
+    await store.prune(contract.Retention(notifications_bytes=0), at(86_403))
+    assert size == 2 * 64 + len(zlib.compress(b"one", level=1))
+    assert (await store.counts()).notifications_bytes == 0
 
 
 async def test_a_repeated_body_takes_next_to_nothing(store: contract.Store) -> None:

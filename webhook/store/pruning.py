@@ -3,7 +3,7 @@
 import sqlite3
 from datetime import datetime
 
-from webhook.store import contract, recording, rows
+from webhook.store import audit, contract, rows
 
 BITE = 200
 """Rows that one transaction looks at."""
@@ -20,7 +20,7 @@ def drop_notifications(connection: sqlite3.Connection, keep: contract.Retention,
             break
         connection.execute(rows.SQL["drop_notification"], (notification,))
         body_gone = connection.execute(rows.SQL["drop_unused_body"], {"id": body}).rowcount
-        freed += recording.ROW_BYTES + body_gone * body_bytes
+        freed += audit.ROW_BYTES + body_gone * body_bytes
         dropped += 1
     connection.execute(rows.SQL["add_to_tally"], (-dropped, -freed))
     return dropped

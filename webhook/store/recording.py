@@ -5,9 +5,7 @@ anybody could rely on; they are taken in the order in which they came.
 """
 
 import functools
-import hashlib
 import sqlite3
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +13,6 @@ from datetime import datetime
 
 from routing import episodes, model, truth
 from webhook.store import cache, rows
-
-ROW_BYTES = 64
-"""What one kept notification counts for beside its body, so that references cannot fill a disk uncounted."""
-
-_SMALL_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +42,6 @@ def record(
     batch.foresee(by_incident)
     changed: list[Sequence[str]] = [batch.record(*message) if message else () for message in heard]
     batch.write()
-    _keep_bodies(connection, arrivals)
     _note_sources(connection, arrivals)
     return changed
 
@@ -270,37 +262,6 @@ class _Batch:
 
 def _firing(alerts: Mapping[str, model.Alert]) -> set[str]:
     return {fingerprint for fingerprint, alert in alerts.items() if alert.status is model.AlertStatus.FIRING}
-
-
-def _keep_bodies(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:
-    kept = [
-        (rows.to_micros(arrival.now), hashlib.blake2b(arrival.body, digest_size=16).hexdigest(), arrival.body)
-        for arrival in arrivals
-        if arrival.body is not None
-    ]
-    if not kept:
-        return
-    ids = rows.known_bodies(connection, [digest for _, digest, _ in kept])
-    fresh: list[tuple[int, str, bytes]] = []
-    next_id = rows.last_body(connection) + 1
-    for _, digest, body in kept:
-        if digest not in ids:
-            ids[digest] = next_id
-            fresh.append((next_id, digest, _compressed(body)))
-            next_id += 1
-    rows.write_all(connection, "save_body", fresh)
-    rows.write_all(
-        connection, "save_notification", [(received_at, ids[digest]) for received_at, digest, _ in kept]
-    )
-    size = len(kept) * ROW_BYTES + sum(len(compressed) for _, _, compressed in fresh)
-    connection.execute(rows.SQL["add_to_tally"], (len(kept), size))
-
-
-def _compressed(body: bytes) -> bytes:
-    # Most bodies are small, and to make a large window ready costs more than to compress one of them.
-    window, memory = (13, 6) if len(body) < _SMALL_BYTES else (15, 8)
-    compressor = zlib.compressobj(1, zlib.DEFLATED, window, memory)
-    return compressor.compress(body) + compressor.flush()
 
 
 def _note_sources(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> None:

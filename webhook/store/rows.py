@@ -25,7 +25,6 @@ _labels = msgspec.json.Decoder(dict[str, str]).decode
 _shown = msgspec.json.Decoder(model.Shown).decode
 _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
 _micros = msgspec.json.Decoder(list[int]).decode
-_ids = msgspec.json.Decoder(dict[str, int]).decode
 _alerts = msgspec.json.Decoder(list[model.Alert]).decode
 _PRIORITY = {priority.value: priority for priority in model.Priority}
 
@@ -201,12 +200,6 @@ def firing_elsewhere(connection: sqlite3.Connection, fingerprints: Sequence[str]
     """Where these alerts fire, as pairs of fingerprint and incident."""
     (found,) = connection.execute(SQL["firing_elsewhere"], (to_json(fingerprints),)).fetchone()
     return _pairs(found)
-
-
-def known_bodies(connection: sqlite3.Connection, digests: Sequence[str]) -> dict[str, int]:
-    """Ids of the bodies that are kept already, by digest."""
-    (found,) = connection.execute(SQL["known_bodies"], (to_json(digests),)).fetchone()
-    return _ids(found)
 
 
 def last_body(connection: sqlite3.Connection) -> int:

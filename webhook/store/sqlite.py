@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from routing import ledger, model, truth
-from webhook.store import cache, contract, opening, pruning, readers, recording, rows, writer
+from webhook.store import audit, cache, contract, opening, pruning, readers, recording, rows, writer
 
 Result = TypeVar("Result")
 Operation = Callable[[sqlite3.Connection], Any]
@@ -45,29 +45,38 @@ class _Sqlite:
         self._files = files
         self._connection = files.writer
         self._known = cache.Cache()
+        self._audit = audit.Audit()
         self._writer: writer.Writer[recording.Arrival | Operation] = writer.Writer(
-            files.writer, self._apply, self._known.empty
+            files.writer, self._apply, undone=self._forget
         )
         self._readers = readers.Readers(files.readers)
 
     def _apply(self, requests: Sequence[recording.Arrival | Operation]) -> Sequence[object]:
         arrivals = [request for request in requests if isinstance(request, recording.Arrival)]
         changed = iter(recording.record(self._connection, self._known, arrivals) if arrivals else ())
+        self._audit.keep(
+            self._connection, [(each.now, each.body) for each in arrivals if each.body is not None]
+        )
         return [
             next(changed) if isinstance(request, recording.Arrival) else request(self._connection)
             for request in requests
         ]
 
-    def _emptying(
+    def _forget(self) -> None:
+        """What is known in memory may not be what is in the file any more."""
+        self._known.empty()
+        self._audit.forget()
+
+    def _forgetting(
         self, operation: Callable[[sqlite3.Connection], Result]
     ) -> Callable[[sqlite3.Connection], Result]:
-        """The operation, which changes incidents in the file alone."""
+        """The operation, which changes in the file alone what is known in memory."""
 
-        def emptying(connection: sqlite3.Connection) -> Result:
-            self._known.empty()
+        def forgetting(connection: sqlite3.Connection) -> Result:
+            self._forget()
             return operation(connection)
 
-        return emptying
+        return forgetting
 
     async def _write(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
         return cast("Result", await self._writer.submit(operation))
@@ -283,7 +292,7 @@ class _Sqlite:
     async def prune(self, retention: contract.Retention, now: datetime) -> int:
         total = 0
         for drop in pruning.ALL:
-            bite = self._emptying(functools.partial(drop, keep=retention, now=now))
+            bite = self._forgetting(functools.partial(drop, keep=retention, now=now))
             while dropped := await self._write(bite):
                 total += dropped
         return total
@@ -296,7 +305,7 @@ class _Sqlite:
                 connection.execute(rows.SQL[f"rebase_{name}"], micros)
             rows.rebase_held(connection, by)
 
-        await self._write(self._emptying(move))
+        await self._write(self._forgetting(move))
 
     async def probe(self) -> None:
         await self._change("probe", ())

@@ -75,19 +75,16 @@ ON CONFLICT (incident_id, number) DO UPDATE SET
     resolved_at = excluded.resolved_at,
     priority = excluded.priority
 
--- name: known_bodies
-SELECT json_group_object(digest, id) FROM body WHERE digest IN (SELECT value FROM json_each(?))
-
 -- name: last_body
 SELECT coalesce(max(id), 0) FROM body
 
 -- name: save_body
-INSERT INTO body (id, digest, compressed)
-VALUES (?, ?, ?)
+INSERT INTO body (id, compressed)
+VALUES (?, ?)
 
 -- name: save_notification
-INSERT INTO notification (received_at, body_id)
-VALUES (?, ?)
+INSERT INTO notification (received_at, body_id, start, bytes)
+VALUES (?, ?, ?, ?)
 
 -- name: save_source
 INSERT INTO source (key, last_heard)

@@ -84,6 +84,7 @@ class Writer(Generic[Request]):
         self,
         connection: sqlite3.Connection,
         apply: Callable[[Sequence[Request]], Sequence[object]],
+        *,
         undone: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection

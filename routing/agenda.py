@@ -23,6 +23,9 @@ class Agenda:
     def __len__(self) -> int:
         return len(self._fresh) + sum(len(rank) for rank in self._ranked.values())
 
+    def __contains__(self, incident_id: str) -> bool:
+        return incident_id in self._fresh or any(incident_id in rank for rank in self._ranked.values())
+
     def add(self, incident_ids: Iterable[str]) -> None:
         """Have these looked at; their priority may be another one than before."""
         for incident_id in incident_ids:

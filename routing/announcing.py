@@ -77,8 +77,7 @@ class Announcer:
 
     def _gravity(self, name: str) -> model.Priority:
         """A pager that is out of order is a P1 itself."""
-        pages = self._targets[name].manner.reassert_seconds is not None
-        return model.Priority.P1 if pages else model.Priority.P2
+        return model.Priority.P1 if self._targets[name].pages else model.Priority.P2
 
     async def _raise(self, alarm: model.Labels, error: str, credentials: str = "") -> None:
         now = self._clock()

@@ -25,6 +25,11 @@ class Target:
             since=self.since,
         )
 
+    @property
+    def pages(self) -> bool:
+        """Whether it wakes people: what is shown there is told again until somebody has it in hand."""
+        return self.destination.traits.reassert_seconds is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:

@@ -2,7 +2,8 @@
 
 One task looks at the incidents that changed and finds which destinations have a step due. Each destination has a
 lane with two workers, one of them for P1 only, so that a request that hangs never keeps a P1 waiting. A worker
-plans again on the newest state just before it sends: what a look found is only that there is something to do.
+plans again on the newest state just before it sends: that is what the look saw where nothing changed since, else it
+is read anew.
 """
 
 import asyncio
@@ -54,6 +55,8 @@ class Reconciler:
         external_url: str = "",
     ) -> None:
         self._ledger = ledger
+        # Who pages comes first in all that is done for one destination after the other.
+        targets = dict(sorted(targets.items(), key=lambda named: not named[1].pages))
         self._targets = targets
         self._clock = clock
         shared = budgets or budget.Budgets()
@@ -63,6 +66,7 @@ class Reconciler:
         self._patience = patience_.Patience(emit)
         self._stopping = self._patience.stopping
         self._later: dict[str, datetime] = {}
+        self._seen: dict[str, model.Situation] = {}
         self._decisions = deciding.Decisions(
             ledger=ledger,
             route=route,
@@ -165,6 +169,7 @@ class Reconciler:
 
     async def _look(self, incident_ids: Collection[str]) -> None:
         """Look at all of them together, so that what they note shares a commit."""
+        self._seen.clear()
         situations = await self._ledger.situations(incident_ids)
         in_order = sorted(situations.values(), key=_urgency_of_incident)
         outcomes = await asyncio.gather(*map(self._look_at, in_order), return_exceptions=True)
@@ -187,11 +192,12 @@ class Reconciler:
         if decision.look_again:
             self._later[incident.id] = decision.look_again
         if decision.steps:
-            unknown = decision.steps.keys() - situation.deliveries.keys()
-            if unknown:
-                await self._ledger.expect(incident.id, unknown, incident.episode, now)
+            self._seen[incident.id] = situation  # for a lane that takes it before anything changes
             for name, step in decision.steps.items():
                 self.lanes[name].put(incident.id, (step.shows.priority, incident.changed_at))
+            unknown = decision.steps.keys() - situation.deliveries.keys()
+            if unknown:  # after the lanes, so that what those note which go at once is in the same commit
+                await self._ledger.expect(incident.id, unknown, incident.episode, now)
         if decision.debts:  # after the lanes: no page waits for this
             await self._ledger.owe(incident.id, decision.debts)
         if decision.steps:
@@ -203,6 +209,10 @@ class Reconciler:
 
     # Working: what a lane hands out is told.
 
+    def _still_seen(self, incident_id: str) -> model.Situation | None:
+        """What the last look saw of an incident, as long as nobody said since that it changed and nobody was told."""
+        return None if incident_id in self._agenda else self._seen.get(incident_id)
+
     async def _work_forever(self, name: str, *, p1_only: bool) -> None:
         queue = self.lanes[name]
         while (turn := await queue.take(p1_only=p1_only)) is not None:
@@ -211,7 +221,7 @@ class Reconciler:
                 if isinstance(turn, lane.Backlog):
                     await self._summariser.tell(name, turn.incident_ids)
                 else:
-                    await self._teller.tell(name, turn)
+                    await self._teller.tell(name, turn, self._still_seen(turn))
                 self.wake(incident_ids)
             except ledger.Unavailable as trouble:
                 await self._patience.after(trouble)
@@ -219,6 +229,8 @@ class Reconciler:
             except Exception:
                 _logger.exception(_DEFECT, extra={"incident": incident_ids[0]})
             finally:
+                for incident_id in incident_ids:
+                    self._seen.pop(incident_id, None)
                 if isinstance(turn, lane.Backlog):
                     queue.release_backlog()
                 else:

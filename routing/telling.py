@@ -43,13 +43,18 @@ class Teller:
         self._emit = emit
         self._clock = clock
 
-    async def tell(self, name: str, incident_id: str) -> None:
+    async def tell(self, name: str, incident_id: str, newest: model.Situation | None = None) -> None:
         """Take the step that is due, if there still is one.
+
+        Args:
+            name: of the destination.
+            incident_id: the incident.
+            newest: its newest state, where that is known already; else the store is asked.
 
         Raises:
             ledger.Unavailable: the store cannot be used; nothing is lost, the incident stays due.
         """
-        situation = (await self._ledger.situations([incident_id])).get(incident_id)
+        situation = newest or (await self._ledger.situations([incident_id])).get(incident_id)
         step = (await self._decisions.on(situation)).due.get(name) if situation else None
         if situation is None or not isinstance(step, model.Step):
             return

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from msgspec import structs
@@ -21,6 +22,8 @@ from webhook.store import sqlite
 
 PAGER = contract.Traits(shows_partial_resolves=False, reassert_seconds=1800)
 CHANNEL = contract.Traits(shows_partial_resolves=True, reassert_seconds=None)
+
+ID = model.incident_id(build.GROUP)
 
 Behaviour = Callable[[message.Message, bool], contract.Failure | None]
 
@@ -154,6 +157,24 @@ class Rig:
         return [one for one in self.happened if isinstance(one, kind)]
 
 
+class Held:
+    """The store; once `holds`, what is asked at the end of a look waits, and with it the next look."""
+
+    def __init__(self, store: store_contract.Store, holds: Callable[[], bool]) -> None:
+        self.holding, self.go_on = asyncio.Event(), asyncio.Event()
+        self._store = store
+        self._holds = holds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def next_due(self, after: datetime) -> datetime | None:
+        if self._holds():
+            self.holding.set()
+            await self.go_on.wait()
+        return await self._store.next_due(after)
+
+
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     store = await sqlite.open_store(tmp_path)
@@ -207,6 +228,41 @@ async def test_a_send_that_hangs_does_not_keep_a_p1_waiting(rig: Rig) -> None:
         await rig.hear(now_alert("b"))
         assert await pager.until(1) == ["ServiceDown open: fired"]
         pager.go_on.set()
+
+
+async def test_who_pages_is_told_before_the_others_are(rig: Rig) -> None:
+    asked: list[str] = []
+
+    def notes(name: str) -> Behaviour:
+        return lambda _told, _plain: asked.append(name)
+
+    for name in ("channel", "pager"):
+        rig.places[name] = rig.places.pop(name)  # the pager is now the last in the configuration
+        rig.places[name].behaviour = notes(name)
+    async with rig.run():
+        await rig.hear(now_alert())
+        await asyncio.gather(*(place.until(1) for place in rig.places.values()))
+    assert asked == ["pager", "channel"]
+
+
+async def test_what_changed_after_a_look_is_told_as_it_is_now(rig: Rig) -> None:
+    pager, rig.route = rig.places["pager"], lambda _: ("pager",)
+    pager.hangs_on = lambda told: told.incident.group_labels["alertname"] == "Slow"
+    held = Held(rig.store, lambda: rig.running is not None and ID in rig.running.lanes["pager"])
+    rig.store = cast("store_contract.Store", held)
+    one, other = now_alert("one", priority="P2"), now_alert("other", priority="P2")
+    async with rig.run(), asyncio.timeout(10):
+        await rig.hear(now_alert(priority="P2"), group={"alertname": "Slow"})
+        await pager.until_hanging()
+        await rig.hear(one)
+        await held.holding.wait()  # it was looked at and waits in the lane
+        await rig.hear(one, other)  # on record, and not looked at
+        pager.go_on.set()
+        try:
+            await pager.until(2)
+        finally:
+            held.go_on.set()
+    assert pager.told[1].step.joined == {one.fingerprint, other.fingerprint}
 
 
 async def test_a_lane_that_hangs_does_not_keep_another_waiting(rig: Rig) -> None:

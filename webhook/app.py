@@ -165,6 +165,7 @@ class _Service:
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._settings: config.Settings | None = None
+        self._allowed: auth.Access | None = None
         self._channel = channel.Channel()
         self._connections = connections.Connections(connections.limits(), cut=self._metrics.connection_cut)
 
@@ -236,16 +237,19 @@ class _Service:
         return self._settings
 
     def _access(self) -> auth.Access:
-        settings = self._in_force()
-        return auth.Access(
-            token=settings.webhook_token.reveal() if settings.webhook_token else "",
-            previous_token=(
-                settings.previous_webhook_token.reveal() if settings.previous_webhook_token else ""
-            ),
-            client_ca_digest=self._channel.client_ca_digest,
-            pages_closed=not settings.access.pages_open,
-            metrics_closed=not settings.access.metrics_open,
-        )
+        # Asked with every request, and other than before only after a reload or with other certificates.
+        if self._allowed is None or self._allowed.client_ca_digest != self._channel.client_ca_digest:
+            settings = self._in_force()
+            self._allowed = auth.Access(
+                token=settings.webhook_token.reveal() if settings.webhook_token else "",
+                previous_token=(
+                    settings.previous_webhook_token.reveal() if settings.previous_webhook_token else ""
+                ),
+                client_ca_digest=self._channel.client_ca_digest,
+                pages_closed=not settings.access.pages_open,
+                metrics_closed=not settings.access.metrics_open,
+            )
+        return self._allowed
 
     def _view(self) -> pages.View:
         return pages.View(
@@ -291,7 +295,7 @@ class _Service:
         await self._delivering.take(settings)
         for line, gap in paging.gaps(settings).items():
             _log.warning("a P1 would page nobody", extra={"at": f"{settings.file}:{line}", "gap": gap})
-        self._settings = settings
+        self._settings, self._allowed = settings, None
         self._resync.ask(settings.alertmanager_urls)
         self._metrics.know(self._delivering.names)
         self._metrics.loaded(digest=hashlib.sha256(repr(settings).encode()).digest(), at=self._clock())

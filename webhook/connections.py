@@ -74,6 +74,8 @@ class Connections:
 
     def __init__(self, limits: Limits, *, cut: Callable[[Cut], object]) -> None:
         self._limits = limits
+        self._seconds = {phase: limits.seconds(phase) for phase in Phase}
+        self._time = asyncio.get_running_loop().time
         self._told_cut = cut
         # By phase, with their deadlines. A phase lasts equally long for all, so the first to begin ends first.
         self._open: dict[Phase, dict[Connection, float]] = {phase: {} for phase in Phase}
@@ -101,10 +103,9 @@ class Connections:
 
     def enter(self, connection: "Connection", phase: Phase) -> None:
         """The connection begins a phase."""
-        self.forget(connection)
+        self._open[connection.phase].pop(connection, None)
         connection.phase = phase
-        now = asyncio.get_running_loop().time()
-        self._open[phase][connection] = now + self._limits.seconds(phase)
+        self._open[phase][connection] = self._time() + self._seconds[phase]
         if self._ticking is None:
             self._tick()
 

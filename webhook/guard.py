@@ -35,11 +35,13 @@ class Guard:
 
     def lets_in(self, request: web.Request) -> bool:
         """Whether it may change something. Nothing is counted."""
-        return self._changing_fault(request) is None and self._has_token(request)
+        access = self._access()
+        return _changing_fault(request, access) is None and _has_token(request, access)
 
     def refused_change(self, request: web.Request) -> web.Response | None:
         """The answer for who may not change something, None for who may."""
-        match self._changing_fault(request):
+        access = self._access()
+        match _changing_fault(request, access):
             case "renewed":
                 # The next connection is judged by the authorities of now; Alertmanager comes again at once.
                 answer = answers.unavailable("the client authorities have changed; connect again")
@@ -49,28 +51,16 @@ class Guard:
                 return self._turned_away(
                     request, "no client certificate of an authority that is trusted here"
                 )
-        return None if self._has_token(request) else self._turned_away(request, answers.WRONG_CREDENTIALS)
+        return None if _has_token(request, access) else self._turned_away(request, answers.WRONG_CREDENTIALS)
 
     def refused_look(
         self, request: web.Request, closed: Callable[[auth.Access], bool]
     ) -> web.Response | None:
         """The answer for who may not look at what may be closed, None for who may."""
-        if not closed(self._access()) or self._has_token(request):
+        access = self._access()
+        if not closed(access) or _has_token(request, access):
             return None
         return self._turned_away(request, answers.WRONG_CREDENTIALS)
-
-    def _has_token(self, request: web.Request) -> bool:
-        return self._access().allows(request.headers.get("Authorization"))
-
-    def _changing_fault(self, request: web.Request) -> str | None:
-        wanted = self._access().client_ca_digest
-        if not wanted:
-            return None
-        transport = request.transport
-        channel: ssl.SSLObject | None = transport.get_extra_info("ssl_object") if transport else None
-        if channel is None or getattr(channel.context, "client_ca_digest", "") != wanted:
-            return "renewed"
-        return None if channel.getpeercert(binary_form=True) else "missing"
 
     def _turned_away(self, request: web.Request, error: str) -> web.Response:
         self._failed()
@@ -86,3 +76,18 @@ class Guard:
         if failure.wait_seconds:
             return answers.too_many_logins(failure.wait_seconds)
         return answers.unauthorized(error)
+
+
+def _has_token(request: web.Request, access: auth.Access) -> bool:
+    return access.allows(request.headers.get("Authorization"))
+
+
+def _changing_fault(request: web.Request, access: auth.Access) -> str | None:
+    wanted = access.client_ca_digest
+    if not wanted:
+        return None
+    transport = request.transport
+    channel: ssl.SSLObject | None = transport.get_extra_info("ssl_object") if transport else None
+    if channel is None or getattr(channel.context, "client_ca_digest", "") != wanted:
+        return "renewed"
+    return None if channel.getpeercert(binary_form=True) else "missing"

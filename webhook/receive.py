@@ -93,7 +93,11 @@ class Intake:
         """
         now = self._clock()
         try:
-            notification = await _decode(body, now)
+            notification = (
+                payload.decode(body, now=now)
+                if len(body) <= _INLINE_BYTES
+                else await asyncio.to_thread(payload.decode, body, now=now)
+            )
         except faults.Malformed as fault:
             self._tell_once(body, fault)
             raise
@@ -132,12 +136,6 @@ class Intake:
             "refused a body that is no message of Alertmanager's",
             extra={"error": fault.error, "pointer": fault.pointer, "bytes": len(body), "sha256": digest},
         )
-
-
-async def _decode(body: bytes, now: datetime) -> model.Notification:
-    if len(body) <= _INLINE_BYTES:
-        return payload.decode(body, now=now)
-    return await asyncio.to_thread(payload.decode, body, now=now)
 
 
 def split(notification: model.Notification) -> tuple[model.Notification | None, frozenset[str]]:

@@ -158,5 +158,4 @@ async def _refuse_in_one_shape(request: web.Request, handler: Handler) -> web.St
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers[name] = value
+    response.headers.update(_HEADERS)

@@ -62,8 +62,18 @@ class Ledger(Protocol):
         """Note since when each of these destinations should show what it does not (`Delivery.owed_since`)."""
         ...
 
-    async def intend(self, incident_id: str, destination: str, shows: model.Shown, now: datetime) -> None:
-        """Note that this state is about to be sent there (`Delivery.intent`)."""
+    async def intend(
+        self, incident_id: str, destination: str, shows: model.Shown, now: datetime, *, reference: str = ""
+    ) -> None:
+        """Note that this state is about to be sent there (`Delivery.intent`).
+
+        Args:
+            incident_id: the incident.
+            destination: where it will be shown.
+            shows: what will be shown there.
+            now: the time.
+            reference: becomes `Delivery.reference` where nothing is shown as open and none is on record.
+        """
         ...
 
     async def settle(
@@ -87,7 +97,10 @@ class Ledger(Protocol):
         ...
 
     async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:
-        """Note a failed attempt. With a known outcome (nothing was shown) the intent is cleared, else it stays."""
+        """Note a failed attempt. With a known outcome (nothing was shown) the intent is cleared, else it stays.
+
+        With the intent goes the reference, where nothing is shown as open.
+        """
         ...
 
     async def bury(
@@ -102,7 +115,7 @@ class Ledger(Protocol):
     ) -> None:
         """Note a dead letter: the far end refused this state for good.
 
-        Clears the intent, but not where an earlier try of it has no known outcome.
+        Clears the intent as `fail` does, but not where an earlier try of it has no known outcome.
         """
         ...
 

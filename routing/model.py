@@ -250,7 +250,7 @@ class Delivery:
         attempts: failed ones since the last receipt.
         last_error: of the last failed attempt, for people; without secrets.
         reference: what the far end must be told again to find what was shown (a keyed hash of the routing key
-            that triggered); "" where nothing is needed.
+            that triggered, or may have: it is noted before the first try); "" where nothing is needed.
         dead_at: when a state was refused for good; None again with the next receipt, and not before.
         owed_since: since when it should show what it has no receipt for; None where nothing is owed.
     """

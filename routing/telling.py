@@ -65,7 +65,9 @@ class Teller:
             await self._ledger.settle(incident_id, name, step.shows, said_at)
             return
         if delivery is None or delivery.intent != step.shows:
-            await self._ledger.intend(incident_id, name, step.shows, self._clock())
+            await self._ledger.intend(
+                incident_id, name, step.shows, self._clock(), reference=self._reference(name)
+            )
         was_uncertain = delivery is not None and delivery.intent is not None
         attempt = {
             "incident_id": incident_id,
@@ -92,6 +94,10 @@ class Teller:
             await self._announcer.suspend(name, str(fault))
         else:
             await self._settle(attempt, situation, step, receipt)
+
+    def _reference(self, name: str) -> str:
+        destination = self._targets[name].destination
+        return destination.reference if isinstance(destination, contract.Keyed) else ""
 
     async def _send(
         self, name: str, situation: model.Situation, step: model.Step, attempt: Mapping[str, Any]

@@ -143,6 +143,16 @@ class Limited(Protocol):
 
 
 @runtime_checkable
+class Keyed(Protocol):
+    """A destination whose far end finds what it shows by the key alone that this was sent with."""
+
+    @property
+    def reference(self) -> str:
+        """Of the key that something new goes with: on record before it is sent, for who learns no receipt of it."""
+        ...
+
+
+@runtime_checkable
 class Summarising(Protocol):
     """A destination that a backlog may be told to in one message. A pager is none."""
 

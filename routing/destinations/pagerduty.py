@@ -38,7 +38,8 @@ class PagerDuty:
     """One PagerDuty service.
 
     PagerDuty drops a resolve that names another key than its trigger did. So each event of an incident goes with the
-    key that triggered it, as long as that key is here; `Receipt.reference` says which one that was.
+    key that triggered it, as long as that key is here; `Receipt.reference` says which one that was. A trigger without
+    a receipt may have opened the incident: it is repeated, and resolved, with its key and no other.
 
     Args:
         name: of the destination in routing.yml.
@@ -52,6 +53,7 @@ class PagerDuty:
     def __init__(self, *, name: str, routing_key: str, previous_key: str = "", events_url: str) -> None:
         self.far_end = budget.FarEnd(identity=contract.identity(f"{events_url} {routing_key}"), limit=LIMIT)
         self.credentials = contract.fingerprint(f"{events_url} {routing_key}")
+        self.reference = reference(routing_key)
         self._routing_key = routing_key
         self._keys = {reference(key): key for key in (previous_key, routing_key) if key}
         self._client = pagerduty_client.Client(name=name, events_url=events_url)
@@ -116,12 +118,12 @@ class _KeyRefused(contract.Broken):
 
 
 _TRIGGERED_ANEW = (
-    "the key that had triggered it is not taken any more, so it was triggered anew with the present one: "
+    "the key that triggered it, or may have, is not taken any more, so it was triggered anew with the present one: "
     "close the older incident in PagerDuty by hand"
 )
 _CLOSE_BY_HAND = (
-    "the key that had triggered it is not configured or not taken any more, so PagerDuty would drop the resolve: "
-    "close the incident in PagerDuty by hand, then `phantommesh-alerts replay ID --drop`"
+    "the key that triggered it, or may have, is not configured or not taken any more, so PagerDuty would drop the "
+    "resolve: close the incident in PagerDuty by hand, then `phantommesh-alerts replay ID --drop`"
 )
 
 

@@ -1,5 +1,6 @@
 """PagerDuty's key is rotated while incidents are open: nothing stays stranded there without anybody knowing."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 from routing import alarms, events, message, model
 from routing.destinations import contract, pagerduty
 from tests.contract.test_reconciler import CHANNEL, Place, Rig, ended, now_alert
+from tests.standins import faults
 from tests.standins import pagerduty as standin_module
 from tests.unit import told
 from webhook.store import sqlite
@@ -182,3 +184,73 @@ async def test_a_p1_whose_key_is_gone_is_paged_with_the_new_one_and_said(
         await rig.quiet()
     (noted,) = [one for one in rig.happened if isinstance(one, events.Noted)]
     assert "by hand" in noted.note
+
+
+# A trigger of which no receipt came may have opened an incident with the key that it went with.
+
+
+async def torn_off(rig: Rig, standin: standin_module.PagerDuty, alert: model.Alert) -> None:
+    """A trigger with the old key whose receipt is lost, and the end of the process before it is tried again."""
+    standin.script(faults.lost_receipt(), times=None)
+    async with rig.run():
+        await rig.hear(alert)
+        await standin.wait_for(lambda far: len(far.open_incidents()) == 1, timeout_seconds=10)
+        async with asyncio.timeout(10):
+            while not rig.event(events.Retried):  # noqa: ASYNC110 - the reconciler gives no sign
+                await asyncio.sleep(0.01)
+    standin.clear_faults()
+
+
+@pytest.mark.parametrize("ends_before", [True, False])
+async def test_a_trigger_without_a_receipt_is_closed_over_a_rotation(
+    rig: Rig, standin: standin_module.PagerDuty, ends_before: bool
+) -> None:
+    alert = now_alert()
+    await torn_off(rig, standin, alert)
+    assert {one.routing_key for one in standin.open_incidents()} == {OLD}
+    rig.others["pager"] = pager(standin, NEW, previous=OLD)
+    if ends_before:
+        await rig.hear(ended(alert))
+    async with rig.run():
+        if not ends_before:
+            before = len(standin.events)
+            await standin.wait_for(lambda far: len(far.events) > before, timeout_seconds=10)
+            await rig.quiet()
+            await rig.hear(ended(alert))
+        await standin.wait_for(lambda far: not far.open_incidents(), timeout_seconds=10)
+        await rig.quiet()
+        await rig.hear(now_alert("b"))
+        await standin.wait_for(lambda far: len(far.open_incidents()) == 1, timeout_seconds=10)
+    outcomes = happened(standin)
+    assert outcomes.count(("a", "opened")) == 1
+    assert outcomes[-1] == ("b", "opened")
+    assert [one for one in outcomes if one[0] == "b"] == [("b", "opened")], "nobody is paged twice"
+
+
+async def test_a_trigger_without_a_receipt_whose_key_is_gone_is_paged_anew_and_said(
+    rig: Rig, standin: standin_module.PagerDuty
+) -> None:
+    await torn_off(rig, standin, now_alert())
+    rig.others["pager"] = pager(standin, NEW)
+    async with rig.run():
+        await standin.wait_for(lambda far: len(far.open_incidents()) == 2, timeout_seconds=10)
+        await rig.quiet()
+    assert [one.note for one in rig.happened if isinstance(one, events.Noted)] != []
+
+
+async def test_a_trigger_that_surely_opened_nothing_goes_with_the_new_key(
+    rig: Rig, standin: standin_module.PagerDuty
+) -> None:
+    standin.script(faults.server_error(503), times=None)
+    async with rig.run():
+        await rig.hear(now_alert())
+        async with asyncio.timeout(10):
+            while not rig.event(events.Retried):  # noqa: ASYNC110 - the reconciler gives no sign
+                await asyncio.sleep(0.01)
+    standin.clear_faults()
+    rig.others["pager"] = pager(standin, NEW, previous=OLD)
+    async with rig.run():
+        await standin.wait_for(lambda far: len(far.open_incidents()) == 1, timeout_seconds=10)
+        await rig.quiet()
+    assert happened(standin) == [("b", "opened")]
+    assert rig.event(events.Noted) == []

@@ -678,6 +678,32 @@ async def test_a_reference_stays_until_it_is_replaced(opened: contract.Store) ->
         assert (await delivery(opened)).reference == kept
 
 
+async def test_a_reference_is_on_record_before_the_send_and_stays_while_it_may_be_shown(
+    opened: contract.Store,
+) -> None:
+    await opened.intend(ID, "pager", shows(alert()), at(1), reference="key-1")
+    await opened.fail(ID, "pager", "timeout", outcome_known=False)
+    await opened.intend(ID, "pager", shows(alert("b")), at(2), reference="key-2")
+    await opened.bury(ID, "pager", shows(alert("b")), "invalid", at(2), may_be_shown=True)
+    assert (await delivery(opened)).reference == "key-1"
+    await opened.fail(ID, "pager", "503", outcome_known=True)
+    assert (await delivery(opened)).reference == ""
+    await opened.intend(ID, "pager", shows(alert()), at(3), reference="key-2")
+    await opened.bury(ID, "pager", shows(alert()), "invalid", at(3))
+    assert (await delivery(opened)).reference == ""
+
+
+@pytest.mark.parametrize("reference", ["", "key-1"])
+async def test_the_reference_of_what_is_shown_stays_whatever_is_tried(
+    opened: contract.Store, reference: str
+) -> None:
+    await opened.settle(ID, "pager", shows(alert()), at(1), reference=reference)
+    await opened.intend(ID, "pager", shows(alert("b")), at(2), reference="key-2")
+    await opened.fail(ID, "pager", "503", outcome_known=True)
+    await opened.bury(ID, "pager", shows(), "invalid", at(3))
+    assert (await delivery(opened)).reference == reference
+
+
 async def test_all_that_a_destination_shows_comes_back(opened: contract.Store) -> None:
     fingerprints = [frozenset([alert(name).fingerprint]) for name in "abc"]
     shown = replace(

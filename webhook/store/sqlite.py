@@ -167,8 +167,11 @@ class _Sqlite:
         destination: str,
         shows: model.Shown,
         now: datetime,  # noqa: ARG002  the contract's
+        *,
+        reference: str = "",
     ) -> None:
-        await self._change("intend", (incident_id, destination, shows.episode, rows.to_json(shows)))
+        intent = (incident_id, destination, shows.episode, rows.to_json(shows), reference)
+        await self._change("intend", intent)
 
     async def settle(
         self,
@@ -184,7 +187,7 @@ class _Sqlite:
         )
 
     async def fail(self, incident_id: str, destination: str, error: str, *, outcome_known: bool) -> None:
-        await self._note("fail", incident_id, destination, error, outcome_known)
+        await self._note("fail", incident_id, destination, error, outcome_known, outcome_known)
 
     async def bury(
         self,
@@ -196,7 +199,7 @@ class _Sqlite:
         *,
         may_be_shown: bool = False,
     ) -> None:
-        letter = (rows.to_json(shows), error, rows.to_micros(now), may_be_shown)
+        letter = (rows.to_json(shows), error, rows.to_micros(now), may_be_shown, may_be_shown)
         await self._note("bury", incident_id, destination, *letter)
 
     async def _note(self, name: str, incident_id: str, destination: str, *values: object) -> None:

@@ -128,9 +128,12 @@ ON CONFLICT (incident_id, destination) DO NOTHING
 UPDATE delivery SET owed_since = ? WHERE incident_id = ? AND destination = ?
 
 -- name: intend
-INSERT INTO delivery (incident_id, destination, since_episode, intent)
-VALUES (?, ?, ?, ?)
-ON CONFLICT (incident_id, destination) DO UPDATE SET intent = excluded.intent
+-- What is shown or may be shown there keeps the reference that it has.
+INSERT INTO delivery (incident_id, destination, since_episode, intent, reference)
+VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (incident_id, destination) DO UPDATE SET
+    intent = excluded.intent,
+    reference = iif(reference = '' AND NOT shows_open, excluded.reference, reference)
 
 -- name: settle
 UPDATE delivery SET
@@ -139,12 +142,15 @@ UPDATE delivery SET
 WHERE incident_id = ? AND destination = ?
 
 -- name: fail
-UPDATE delivery SET attempts = attempts + 1, last_error = ?, intent = iif(?, NULL, intent)
+UPDATE delivery SET
+    attempts = attempts + 1, last_error = ?, intent = iif(?, NULL, intent),
+    reference = iif(? AND NOT shows_open, '', reference)
 WHERE incident_id = ? AND destination = ?
 
 -- name: bury
 UPDATE delivery SET
-    dead = ?, last_error = ?, dead_at = ?, intent = iif(?, intent, NULL), attempts = attempts + 1
+    dead = ?, last_error = ?, dead_at = ?, intent = iif(?, intent, NULL), attempts = attempts + 1,
+    reference = iif(? OR shows_open, reference, '')
 WHERE incident_id = ? AND destination = ?
 
 -- name: deliveries

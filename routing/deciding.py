@@ -74,10 +74,11 @@ class Decisions:
         self._backups = backups
         self._suspended = suspended
         self._clock = clock
+        self._last: tuple[model.Incident, Mapping[str, desire.Desired]] | None = None
 
     async def on(self, situation: model.Situation) -> Decision:
         """What is due at each destination."""
-        by_route = desire.desire(situation.incident, self._route)
+        by_route = self._by_route(situation.incident)
         moved_pending = await self._moved_pending(situation.incident)
         now = self._clock()
         desired = failover.stand_ins(situation, by_route, self._backups, self._suspended(), now)
@@ -90,6 +91,12 @@ class Decisions:
             debts=failover.debts(situation, by_route, self._backups, now),
             look_again=failover.look_again(situation, by_route, self._backups, now),
         )
+
+    def _by_route(self, incident: model.Incident) -> Mapping[str, desire.Desired]:
+        """What every destination should show by the routes; the same for all that are told of what one look saw."""
+        if self._last is None or self._last[0] is not incident:
+            self._last = incident, desire.desire(incident, self._route)
+        return self._last[1]
 
     async def _moved_pending(self, incident: model.Incident) -> frozenset[str]:
         """Destinations that should show, and do not yet, an incident to which alerts of this one moved."""

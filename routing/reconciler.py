@@ -55,8 +55,6 @@ class Reconciler:
         external_url: str = "",
     ) -> None:
         self._ledger = ledger
-        # Who pages comes first in all that is done for one destination after the other.
-        targets = dict(sorted(targets.items(), key=lambda named: not named[1].pages))
         self._targets = targets
         self._clock = clock
         shared = budgets or budget.Budgets()
@@ -193,11 +191,12 @@ class Reconciler:
             self._later[incident.id] = decision.look_again
         if decision.steps:
             self._seen[incident.id] = situation  # for a lane that takes it before anything changes
-            for name, step in decision.steps.items():
-                self.lanes[name].put(incident.id, (step.shows.priority, incident.changed_at))
+            pagers = [name for name in decision.steps if self._targets[name].pages]
+            self._put(incident, {name: decision.steps[name] for name in pagers})
             unknown = decision.steps.keys() - situation.deliveries.keys()
-            if unknown:  # after the lanes, so that what those note which go at once is in the same commit
+            if unknown:  # with what the pagers intend, in one commit; no page waits for what the others do
                 await self._ledger.expect(incident.id, unknown, incident.episode, now)
+            self._put(incident, {name: step for name, step in decision.steps.items() if name not in pagers})
         if decision.debts:  # after the lanes: no page waits for this
             await self._ledger.owe(incident.id, decision.debts)
         if decision.steps:
@@ -206,6 +205,10 @@ class Reconciler:
         waits = [wait.until for wait in decision.due.values() if isinstance(wait, model.Wait)]
         if not await self._ledger.rest(incident.id, incident.version, min([*waits, *holds], default=None)):
             self.wake([incident.id])
+
+    def _put(self, incident: model.Incident, steps: Mapping[str, model.Step]) -> None:
+        for name, step in steps.items():
+            self.lanes[name].put(incident.id, (step.shows.priority, incident.changed_at))
 
     # Working: what a lane hands out is told.
 

@@ -75,6 +75,7 @@ class Client:
     def __init__(self, *, name: str, events_url: str) -> None:
         self._events_url = events_url.rstrip("/")
         self._threads = threads.Threads(name, _THREADS)
+        self._surroundings: dict[str, Mapping[str, Any]] = {}
 
     async def enqueue(self, event: Mapping[str, Any], *, routing_key: str) -> Answer:
         """Send one event, once. `event` holds the arguments of pdpyras' `send_event`, the key is a secret.
@@ -102,7 +103,7 @@ class Client:
         return await asyncio.to_thread(self._prepare, event, routing_key)
 
     def _prepare(self, event: Mapping[str, Any], routing_key: str) -> contract.Request:
-        with _Rehearsal(routing_key) as session:
+        with _Rehearsal(routing_key, self._surroundings) as session:
             session.url = self._events_url
             try:
                 session.send_event(**event)
@@ -114,7 +115,7 @@ class Client:
         """Make the attempt, on a thread of the pool."""
         _under_way.set(attempt)
         # requests does not promise that one session serves several threads, so each attempt has its own.
-        with _Session(routing_key) as session:
+        with _Session(routing_key, self._surroundings) as session:
             session.url = self._events_url
             try:
                 session.send_event(**event)
@@ -242,17 +243,29 @@ class _Unanswered(Exception):
 
 
 class _Session(pdpyras.EventsAPISession):  # type: ignore[misc] # pdpyras has no types
-    """One attempt a call."""
+    """One attempt a call.
+
+    Args:
+        routing_key: a secret.
+        surroundings: what the environment said, by address; filled here.
+    """
 
     max_network_attempts = 0
     timeout = (_CONNECT_SECONDS, _READ_SECONDS)
 
-    def __init__(self, routing_key: str) -> None:
+    def __init__(self, routing_key: str, surroundings: dict[str, Mapping[str, Any]]) -> None:
         super().__init__(routing_key)
+        self._surroundings = surroundings
         self.mount("http://", _Adapter())
         self.mount("https://", _Adapter())
         # A kept connection may be closed by the far end just as an event goes out. One a page is cheap enough.
         self.headers.update({"Connection": "close", "Accept-Encoding": "identity"})
+
+    def merge_environment_settings(self, url: str, *others: Any) -> dict[str, Any]:
+        """What the environment says of proxies and certificates. To ask it is a quarter of the work of an attempt."""
+        if url not in self._surroundings:
+            self._surroundings[url] = super().merge_environment_settings(url, *others)
+        return dict(self._surroundings[url])
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere: a redirect is not followed."""

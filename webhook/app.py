@@ -28,6 +28,7 @@ from webhook import (
     connections,
     deadman,
     delivering,
+    dispatch,
     environment,
     guard,
     health,
@@ -216,7 +217,7 @@ class _Service:
         finally:
             await runner.cleanup()
 
-    def _application(self, settings: config.Settings) -> web.Application:
+    def _application(self, settings: config.Settings) -> dispatch.Dispatch:
         return server.build(
             store=self._store,
             wake=self._delivering.wake,
@@ -376,7 +377,7 @@ def _secret_values(settings: config.Settings) -> Sequence[str]:
     return [secret.reveal() for secret in environment.secrets_in(settings)]
 
 
-def _announce(runner: web.AppRunner, *, tls: bool) -> None:
+def _announce(runner: web.ServerRunner, *, tls: bool) -> None:
     for address in runner.addresses:
         host, port = address[:2]
         shown = f"[{host}]" if ":" in host else host

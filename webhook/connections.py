@@ -10,7 +10,7 @@ import asyncio
 import enum
 import resource
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -20,8 +20,6 @@ _HANDSHAKE_SECONDS = 10.0
 _SHUTDOWN_SECONDS = 2.0
 _LONGEST_TICK_SECONDS = 1.0
 _BACKLOG = 512
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Cut(enum.StrEnum):
@@ -182,19 +180,6 @@ class Connection(asyncio.Protocol):
             self._speaker.connection_lost(exc)
 
 
-@web.middleware
-async def noted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note on the connection that its request is being answered."""
-    connection = request.transport.get_protocol() if request.transport else None
-    if not isinstance(connection, Connection):
-        return await handler(request)
-    connection.begin()
-    try:
-        return await handler(request)
-    finally:
-        connection.end()
-
-
 class Site(web.BaseSite):
     """Where the service listens: aiohttp's TCPSite, with every connection among `connections`.
 
@@ -209,7 +194,7 @@ class Site(web.BaseSite):
 
     def __init__(
         self,
-        runner: web.AppRunner,
+        runner: web.ServerRunner,
         host: str,
         port: int,
         *,

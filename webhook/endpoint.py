@@ -40,21 +40,21 @@ class Endpoint:
         self._free_bytes = max_body_bytes * _BODIES_AT_ONCE
         self._in_trouble = False
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.Response:
         """Answer a request, and tell of the answer."""
         began = time.monotonic()
         response = await self._answer(request)
         self._answered(receive.Answered(status=response.status, seconds=time.monotonic() - began))
         return response
 
-    async def expect(self, request: web.Request) -> None:
+    async def expect(self, request: web.BaseRequest) -> None:
         """Let a cautious client (`Expect: 100-continue`) send its body only if it will be read."""
         # The answer itself is left to the handler, which comes next and sees the same.
         if self._entrance.lets_in(request) and self._misfit(request) is None:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         if refused := self._entrance.refused_change(request) or self._misfit(request):
             return refused
         body = bytearray()
@@ -85,7 +85,7 @@ class Endpoint:
             return answers.json(msgspec.json.encode({"changed": changed}))
         return answers.unavailable("it cannot be recorded now")
 
-    def _misfit(self, request: web.Request) -> web.Response | None:
+    def _misfit(self, request: web.BaseRequest) -> web.Response | None:
         """The answer to a head that announces what cannot be a message."""
         if request.method != "POST":
             return answers.wrong_method("POST")
@@ -101,7 +101,7 @@ class Endpoint:
     def _too_large(self) -> web.Response:
         return answers.refusal(413, f"the body is larger than {self._max_body_bytes} bytes")
 
-    async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
+    async def _read(self, request: web.BaseRequest, body: bytearray) -> web.Response | None:
         """Read into `body`, out of the free bytes; returns the answer if that must end early."""
         try:
             if request.content.is_eof():  # it came with its head, and there is nothing to wait for

@@ -33,12 +33,12 @@ class Guard:
         self._failed = failed
         self._failures = logins.Failures() if failures is None else failures
 
-    def lets_in(self, request: web.Request) -> bool:
+    def lets_in(self, request: web.BaseRequest) -> bool:
         """Whether it may change something. Nothing is counted."""
         access = self._access()
         return _changing_fault(request, access) is None and _has_token(request, access)
 
-    def refused_change(self, request: web.Request) -> web.Response | None:
+    def refused_change(self, request: web.BaseRequest) -> web.Response | None:
         """The answer for who may not change something, None for who may."""
         access = self._access()
         match _changing_fault(request, access):
@@ -54,7 +54,7 @@ class Guard:
         return None if _has_token(request, access) else self._turned_away(request, answers.WRONG_CREDENTIALS)
 
     def refused_look(
-        self, request: web.Request, closed: Callable[[auth.Access], bool]
+        self, request: web.BaseRequest, closed: Callable[[auth.Access], bool]
     ) -> web.Response | None:
         """The answer for who may not look at what may be closed, None for who may."""
         access = self._access()
@@ -62,7 +62,7 @@ class Guard:
             return None
         return self._turned_away(request, answers.WRONG_CREDENTIALS)
 
-    def _turned_away(self, request: web.Request, error: str) -> web.Response:
+    def _turned_away(self, request: web.BaseRequest, error: str) -> web.Response:
         self._failed()
         address = request.remote or "unknown"
         failure = self._failures.count(address)
@@ -78,11 +78,11 @@ class Guard:
         return answers.unauthorized(error)
 
 
-def _has_token(request: web.Request, access: auth.Access) -> bool:
+def _has_token(request: web.BaseRequest, access: auth.Access) -> bool:
     return access.allows(request.headers.get("Authorization"))
 
 
-def _changing_fault(request: web.Request, access: auth.Access) -> str | None:
+def _changing_fault(request: web.BaseRequest, access: auth.Access) -> str | None:
     wanted = access.client_ca_digest
     if not wanted:
         return None

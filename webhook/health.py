@@ -56,15 +56,15 @@ class Readiness:
         return None
 
 
-async def healthy(_request: web.Request) -> web.Response:
+async def healthy(_request: web.BaseRequest) -> web.Response:
     """Answer that the process runs: always 200."""
     return web.Response(text="Healthy.\n")
 
 
-def ready(readiness: Readiness) -> Callable[[web.Request], Awaitable[web.Response]]:
+def ready(readiness: Readiness) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
     """A handler: 200 while the store takes commits, else 503 and why."""
 
-    async def handler(_request: web.Request) -> web.Response:
+    async def handler(_request: web.BaseRequest) -> web.Response:
         trouble = await readiness.trouble()
         if trouble is None:
             return web.Response(text="Ready.\n")
@@ -73,10 +73,10 @@ def ready(readiness: Readiness) -> Callable[[web.Request], Awaitable[web.Respons
     return handler
 
 
-def reloading(reload: Reload) -> Callable[[web.Request], Awaitable[web.Response]]:
+def reloading(reload: Reload) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
     """A handler: 200 when the new configuration is in use, else 500 and one fault a line."""
 
-    async def handler(_request: web.Request) -> web.Response:
+    async def handler(_request: web.BaseRequest) -> web.Response:
         refusals = await reload()
         if refusals:
             return web.Response(status=500, text="".join(f"{line}\n" for line in refusals))

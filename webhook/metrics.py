@@ -26,7 +26,7 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 90, 120, 300, 600, 1800, 3600)
 _PREFIX = "phantommesh_alerts"
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # it is not annotated
 
@@ -295,12 +295,12 @@ class Metrics:
         """Answers `GET /metrics`, in the format that is asked for; figures of the store are read at each request."""
         render = make_aiohttp_handler(self.registry)
 
-        async def handler(request: web.Request) -> web.StreamResponse:
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
             trouble = await readiness.trouble()
             self._store_up.set(trouble is None)
             if trouble is None:
                 await self._read(store)
-            return await render(request)
+            return await render(request)  # type: ignore[arg-type]  # it reads the query and the headers
 
         return handler
 

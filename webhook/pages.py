@@ -4,7 +4,7 @@ import asyncio
 import base64
 import difflib
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -14,10 +14,8 @@ import markupsafe
 from aiohttp import web
 
 from routing import ledger, message, model, sources, wording
-from webhook import markdown, resync, shown
+from webhook import dispatch, markdown, resync, shown
 from webhook.store import contract
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _MOST_OPEN = 200
 _MOST_CLOSED = 20
@@ -73,13 +71,13 @@ class View:
 
 def routes(
     *, store: contract.Store, view: Callable[[], View], clock: Callable[[], datetime]
-) -> Mapping[str, Handler]:
+) -> Mapping[str, dispatch.Handler]:
     """The pages' handlers by their path."""
     pages = _Pages(store, view, clock)
     return {
         "/": pages.guarded(pages.overview),
-        "/incidents/{id}": pages.guarded(pages.incident),
-        "/runbooks/{name}": pages.runbook,
+        f"/incidents{dispatch.ANY}": pages.guarded(pages.incident),
+        f"/runbooks{dispatch.ANY}": pages.runbook,
     }
 
 
@@ -122,10 +120,10 @@ class _Pages:
     def _problem(self, status: int, title: str, text: str, suggestions: Mapping[str, str]) -> web.Response:
         return self._render("problem.html", status=status, title=title, text=text, suggestions=suggestions)
 
-    def guarded(self, page: Handler) -> Handler:
+    def guarded(self, page: dispatch.Handler) -> dispatch.Handler:
         """The page, or one that says why there is none while the store does not answer."""
 
-        async def handler(request: web.Request) -> web.StreamResponse:
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
             try:
                 async with asyncio.timeout(_STORE_SECONDS):
                     return await page(request)
@@ -142,7 +140,7 @@ class _Pages:
 
         return handler
 
-    async def overview(self, _request: web.Request) -> web.Response:
+    async def overview(self, _request: web.BaseRequest) -> web.Response:
         """What is open, what was closed lately, and who was told."""
         view = self._view()
         is_open = await self._store.open_incidents(_MOST_OPEN)
@@ -168,10 +166,10 @@ class _Pages:
             )
         )
 
-    async def incident(self, request: web.Request) -> web.Response:
+    async def incident(self, request: web.BaseRequest) -> web.Response:
         """One incident: what to do first, its alerts, who was told, its history."""
         view = self._view()
-        asked = request.match_info["id"]
+        asked = dispatch.last_segment(request)
         situation = (await self._store.situations([asked])).get(asked)
         if situation is None:
             return self._problem(
@@ -185,10 +183,10 @@ class _Pages:
             lambda: self._render("incident.html", card=_card(situation, view), episodes=episodes)
         )
 
-    async def runbook(self, request: web.Request) -> web.Response:
+    async def runbook(self, request: web.BaseRequest) -> web.Response:
         """A runbook; `?namespace=...&service=...` fills its commands. It needs no store."""
         pages = self._view().runbooks
-        name = request.match_info["name"]
+        name = dispatch.last_segment(request)
         if name not in pages:
             near = difflib.get_close_matches(name, pages, n=5, cutoff=_SIMILAR) or sorted(pages)
             return self._problem(

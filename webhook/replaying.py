@@ -12,7 +12,7 @@ from routing import alarms, ledger, model
 from webhook import answers, guard, letters
 from webhook.store import contract
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 MOST_LETTERS = 10_000
 _BODY_BYTES = 1_048_576
@@ -36,7 +36,7 @@ class Asked:
 def listing(store: contract.Store) -> Handler:
     """A handler: the dead letters as JSON."""
 
-    async def handler(_request: web.Request) -> web.Response:
+    async def handler(_request: web.BaseRequest) -> web.Response:
         try:
             found = letters.letters(await store.dead_letters(MOST_LETTERS))
         except ledger.Unavailable as error:
@@ -55,7 +55,7 @@ def replaying(
 ) -> Handler:
     """A handler: lets dead letters be told again, as the incident is by then, or takes them off the list."""
 
-    async def handler(request: web.Request) -> web.Response:
+    async def handler(request: web.BaseRequest) -> web.Response:
         if refused := entrance.refused_change(request) or _misfit(request):
             return refused
         asked = _asked(await request.read())
@@ -69,7 +69,7 @@ def replaying(
     return handler
 
 
-def _misfit(request: web.Request) -> web.Response | None:
+def _misfit(request: web.BaseRequest) -> web.Response | None:
     """The answer to a head that announces nothing that could be understood."""
     if request.method != "POST":
         return answers.wrong_method("POST")

@@ -1,29 +1,17 @@
 """The HTTP face: what is found where, and what holds for every answer (PRODUCT: HTTP)."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from aiohttp import http, web
 
-from webhook import answers, auth, connections, endpoint, guard, health, pages, receive, replaying
+from webhook import answers, auth, dispatch, endpoint, guard, health, pages, receive, replaying
 from webhook.store import contract
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _IDLE_SECONDS = 330.0  # Alertmanager keeps an idle connection for 5 minutes; longer, so that it closes first
 _LINGERING_SECONDS = 2.0  # for the rest of a body that was refused, so that the client reads the answer
-
-_HEADERS = {
-    "Server": "phantommesh-alerts",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
-
-_log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def build(
@@ -35,13 +23,13 @@ def build(
     readiness: health.Readiness,
     entrance: guard.Guard,
     view: Callable[[], pages.View],
-    metrics: Handler,
+    metrics: dispatch.Handler,
     answered: Callable[[receive.Answered], object],
     clock: Callable[[], datetime],
     max_body_bytes: int = MAX_BODY_BYTES,
     proof: receive.Proof | None = None,
-) -> web.Application:
-    """The application, ready to be served.
+) -> dispatch.Dispatch:
+    """All that answers, ready to be served.
 
     Args:
         store: where messages go, and what the pages show.
@@ -63,26 +51,33 @@ def build(
     webhook = endpoint.Endpoint(
         entrance=entrance, intake=intake, answered=answered, max_body_bytes=max_body_bytes
     )
-    app = web.Application(middlewares=[connections.noted, _refuse_in_one_shape])
-    app.on_response_prepare.append(_add_headers)
-    routes = app.router
-    routes.add_route("*", "/webhook/alertmanager", webhook.answer, expect_handler=webhook.expect)
-    routes.add_get("/-/healthy", health.healthy)
-    routes.add_get("/-/ready", health.ready(readiness))
-    routes.add_route("*", "/-/reload", _for_changes(entrance, _reloads(health.reloading(reload))))
-    routes.add_get("/metrics", _closed_if(entrance, lambda asked: asked.metrics_closed, metrics))
-    listed = replaying.listing(store)
-    routes.add_get("/api/v1/dead-letters", _closed_if(entrance, lambda asked: asked.pages_closed, listed))
-    replay = replaying.replaying(store=store, entrance=entrance, wake=wake, clock=clock)
-    routes.add_route("*", "/api/v1/dead-letters/replay", replay)
-    for path, page in pages.routes(store=store, view=view, clock=clock).items():
-        routes.add_get(path, _closed_if(entrance, lambda asked: asked.pages_closed, page))
-    return app
+    looks: dict[str, dispatch.Handler] = {
+        "/-/healthy": health.healthy,
+        "/-/ready": health.ready(readiness),
+        "/metrics": _closed_if(entrance, lambda asked: asked.metrics_closed, metrics),
+        "/api/v1/dead-letters": _closed_if(
+            entrance, lambda asked: asked.pages_closed, replaying.listing(store)
+        ),
+    } | {
+        path: _closed_if(entrance, lambda asked: asked.pages_closed, page)
+        for path, page in pages.routes(store=store, view=view, clock=clock).items()
+    }
+    changes: dict[str, dispatch.Handler] = {
+        "/webhook/alertmanager": webhook.answer,
+        "/-/reload": _for_changes(entrance, _reloads(health.reloading(reload))),
+        "/api/v1/dead-letters/replay": replaying.replaying(
+            store=store, entrance=entrance, wake=wake, clock=clock
+        ),
+    }
+    return dispatch.Dispatch(
+        {path: dispatch.only_looked_at(handler) for path, handler in looks.items()} | changes,
+        expects={"/webhook/alertmanager": webhook.expect},
+    )
 
 
-def runner(application: web.Application, *, answer_seconds: float) -> web.AppRunner:
+def runner(face: dispatch.Dispatch, *, answer_seconds: float) -> web.ServerRunner:
     """What serves it. In the end, requests under way have `answer_seconds` to be answered."""
-    return web.AppRunner(application, shutdown_timeout=answer_seconds)
+    return web.ServerRunner(web.Server(face.answer), shutdown_timeout=answer_seconds)
 
 
 class Speaker(web.RequestHandler):
@@ -111,51 +106,31 @@ class Speaker(web.RequestHandler):
         if not isinstance(exc, http.HttpProcessingError) or request.writer.output_size > 0:
             return super().handle_error(request, status, exc, message)
         response = answers.refusal(status, "this is not HTTP as it is understood here")
-        response.headers.update(_HEADERS)
+        response.headers.update(dispatch.HEADERS)
         response.force_close()
         return response
 
 
-def _for_changes(entrance: guard.Guard, handler: Handler) -> Handler:
-    async def guarded(request: web.Request) -> web.StreamResponse:
+def _for_changes(entrance: guard.Guard, handler: dispatch.Handler) -> dispatch.Handler:
+    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
         return entrance.refused_change(request) or await handler(request)
 
     return guarded
 
 
-def _closed_if(entrance: guard.Guard, closed: Callable[[auth.Access], bool], handler: Handler) -> Handler:
-    async def guarded(request: web.Request) -> web.StreamResponse:
+def _closed_if(
+    entrance: guard.Guard, closed: Callable[[auth.Access], bool], handler: dispatch.Handler
+) -> dispatch.Handler:
+    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
         return entrance.refused_look(request, closed) or await handler(request)
 
     return guarded
 
 
-def _reloads(handler: Handler) -> Handler:
-    async def only_posted(request: web.Request) -> web.StreamResponse:
+def _reloads(handler: dispatch.Handler) -> dispatch.Handler:
+    async def only_posted(request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("POST", "PUT"):
             return answers.wrong_method("POST", "PUT")
         return await handler(request)
 
     return only_posted
-
-
-@web.middleware
-async def _refuse_in_one_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPMethodNotAllowed as wrong:
-        return answers.wrong_method(*sorted(wrong.allowed_methods))
-    except web.HTTPNotFound:
-        return answers.refusal(404, f"there is nothing at {request.path}")
-    except web.HTTPException:
-        raise
-    except ConnectionError:
-        raise  # the client left; aiohttp knows
-    except Exception:  # noqa: BLE001 - the edge of the process
-        # An answer in place of a torn connection, and the trace in the log.
-        _log.exception("failed to answer", extra={"method": request.method, "path": request.path})
-        return answers.refusal(500, "internal error; the log has more")
-
-
-async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)

@@ -9,10 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
 from routing import message, model
-from webhook import auth, connections, guard, health, logins, metrics, pages, receive, resync, server
+from webhook import (
+    auth,
+    connections,
+    dispatch,
+    guard,
+    health,
+    logins,
+    metrics,
+    pages,
+    receive,
+    resync,
+    server,
+)
 from webhook.store import contract, sqlite
 
 JSON = {"Content-Type": "application/json"}
@@ -107,7 +119,7 @@ class Served:
             runbooks=self.runbooks, surroundings=around, lanes=self.lanes, alertmanagers=self.alertmanagers
         )
 
-    def application(self, max_body_bytes: int) -> web.Application:
+    def application(self, max_body_bytes: int) -> dispatch.Dispatch:
         readiness = health.Readiness(self.store)
         return server.build(
             store=self.store,

@@ -55,6 +55,7 @@ class CatchUp:
         self._resyncs = resyncs
         self._wake = wake
         self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
         """Look every second, for ever; cheap while nothing was paged past the store."""
@@ -69,11 +70,29 @@ class CatchUp:
                 if self._pages.busy_with(page.incident_id):
                     continue
                 if page.recorded_at is None:
-                    await self._record(page)
+                    await self._record_page(page.incident_id)
                 elif self._clock() - page.recorded_at >= UNHEARD_FOR:
                     await self._close(page)
         except ledger.Unavailable:
             return  # whoever asks the store for more says so in the log
+
+    async def precede(self, notification: model.Notification) -> None:
+        """Record what was paged of a message's incident before the message itself, which may tell of its end.
+
+        Raises:
+            ledger.Unavailable: the store still takes nothing.
+        """
+        if not self._book:
+            return
+        incident_id = model.incident_id(notification.group_labels)
+        if self._book.page(incident_id) is not None and not self._pages.busy_with(incident_id):
+            await self._record_page(incident_id)
+
+    async def _record_page(self, incident_id: str) -> None:
+        async with self._one_at_a_time:
+            page = self._book.page(incident_id)
+            if page is not None and page.recorded_at is None:
+                await self._record(page)
 
     async def _record(self, page: unrecorded.Page) -> None:
         incident_id, now = page.incident_id, self._clock()
@@ -85,7 +104,7 @@ class CatchUp:
             self._book.forget(incident_id)
             return
         recorded = structs.replace(page.notification, alerts=fresh)
-        self._wake(await self._store.record_told(recorded, page.shown_at, now))
+        self._wake(await self._store.record_told(recorded, page.told, now))
         _log.info("what was paged past the store is recorded now", extra={"incident": incident_id})
         if self._resyncs():
             self._book.forget(incident_id)

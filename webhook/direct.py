@@ -163,6 +163,7 @@ class Direct:
         page = unrecorded.Page(
             notification=unrecorded.cut(notification, notification.alerts),
             shown_at=known.shown_at if known else (),
+            references=known.references if known else {},
         )
         if not self._book.keep(page):
             _log.error("so much was paged past the store that this is not remembered: close it by hand")
@@ -171,9 +172,7 @@ class Direct:
         for name, want in desire.desire(incident, ways.route).items():
             if name in ways.pagers:
                 failure = await self._tell(ways, name, incident, want)
-                if failure is None:
-                    self._note_shown(incident_id, name)
-                else:
+                if failure is not None:
                     failures.append(failure)
         if self._sending[incident_id]:
             self._note_told(incident_id, incident, failures)
@@ -186,7 +185,10 @@ class Direct:
         )
         about = {"incident": incident.id, "destination": name}
         try:
-            await _send(ways, name, model.Situation(incident=incident, deliveries={}), step)
+            known = self._book.page(incident.id)
+            reference = known.references.get(name, "") if known else ""
+            situation = model.Situation(incident=incident, deliveries={})
+            receipt = await _send(ways, name, situation, step, reference)
         except contract.Failure as failure:
             self._outcome(Outcome.FAILED)
             _log.error(
@@ -194,14 +196,17 @@ class Direct:
                 extra={**about, "error": str(failure)},
             )
             return failure
+        self._note_shown(incident.id, name, receipt)
         self._outcome(Outcome.SENT)
         _log.warning("paged past the store, which takes no record", extra=about)
         return None
 
-    def _note_shown(self, incident_id: str, name: str) -> None:
+    def _note_shown(self, incident_id: str, name: str, receipt: contract.Receipt) -> None:
         page = self._book.page(incident_id)
         if page is not None:
-            self._book.keep(replace(page, shown_at=tuple(dict.fromkeys((*page.shown_at, name)))))
+            shown_at = tuple(dict.fromkeys((*page.shown_at, name)))
+            references = {**page.references, name: receipt.reference or ""}
+            self._book.keep(replace(page, shown_at=shown_at, references=references))
 
     def _note_told(
         self, incident_id: str, incident: model.Incident, failures: Sequence[contract.Failure]
@@ -222,7 +227,9 @@ class Direct:
         )
 
 
-async def _send(ways: Ways, name: str, situation: model.Situation, step: model.Step) -> None:
+async def _send(
+    ways: Ways, name: str, situation: model.Situation, step: model.Step, reference: str
+) -> contract.Receipt:
     """Send it in the richest form that the far end takes and that we can render."""
     forms: tuple[tuple[Callable[[], message.Message], bool], ...] = (
         (lambda: ways.compose(situation, step), False),
@@ -233,7 +240,8 @@ async def _send(ways: Ways, name: str, situation: model.Situation, step: model.S
     for render, plain in forms:
         try:
             async with asyncio.timeout(_SEND_SECONDS):
-                await ways.pagers[name].send(render(), plain=plain)
+                told = replace(render(), reference=reference)
+                return await ways.pagers[name].send(told, plain=plain)
         except TimeoutError:
             raise contract.Passing(f"no answer within {_SEND_SECONDS:.0f} s", outcome_known=False) from None
         except contract.Refused as refusal:
@@ -243,6 +251,4 @@ async def _send(ways: Ways, name: str, situation: model.Situation, step: model.S
         except Exception:  # noqa: BLE001 - whatever it was
             # A defect in rendering must cost the page its form, not the page.
             _log.exception("could not render a message", extra={"incident": situation.incident.id})
-        else:
-            return
     raise last

@@ -51,6 +51,14 @@ class PastStore:
         """Move what waits along with a clock that jumped."""
         self._book.rebase(by)
 
+    async def precede(self, notification: model.Notification) -> None:
+        """Record first what was paged of the incident that a message is about.
+
+        Raises:
+            routing.ledger.Unavailable: the store still takes nothing.
+        """
+        await self._catchup.precede(notification)
+
     def refused(self, notification: model.Notification) -> None:
         """Hear of a message that is answered with 503: its P1 are paged."""
         self._direct.refused(notification)

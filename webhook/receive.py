@@ -46,7 +46,15 @@ class Proof(Protocol):
 
 
 class PastStore(Protocol):
-    """What is done for a message that cannot be recorded. Neither method blocks or awaits anything."""
+    """What is done for a message that cannot be recorded. What awaits nothing does not block either."""
+
+    async def precede(self, notification: model.Notification) -> None:
+        """Record first what was paged past the store of the incident that this message is about.
+
+        Raises:
+            ledger.Unavailable: it cannot be recorded now.
+        """
+        ...
 
     def refused(self, notification: model.Notification) -> None:
         """Hear of a message that is answered with 503."""
@@ -108,6 +116,8 @@ class Intake:
                 about_services = structs.replace(about_services, confirmable=True)
         recorded = functools.partial(self._recorded, about_services)
         try:
+            if about_services is not None:
+                await self._past_store.precede(about_services)
             changed = await self._store.accept(
                 about_services, sources=sources, body=body, now=now, late=recorded
             )

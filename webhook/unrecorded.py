@@ -1,7 +1,7 @@
 """What was paged while the store could not take it: as much of it as is needed to record and close it later."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -23,17 +23,24 @@ class Page:
     Attributes:
         notification: Alertmanager's, cut to the P1 that fire; long texts are cut too, but never what identifies.
         shown_at: names of the destinations that took the page.
+        references: by destination, what it must be told again to find the page (`Delivery.reference`).
         recorded_at: when it was recorded after all, while it waits to be heard of again; None before.
     """
 
     notification: model.Notification
     shown_at: tuple[str, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
     recorded_at: datetime | None = None
 
     @property
     def incident_id(self) -> str:
         """Of the incident that it is about."""
         return model.incident_id(self.notification.group_labels)
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """The destinations that took the page, with their references."""
+        return {name: self.references.get(name, "") for name in self.shown_at}
 
     @property
     def fingerprints(self) -> frozenset[str]:

@@ -92,6 +92,7 @@ class World:
         """A message arrives; whether it is on record. Where it cannot be, its P1 goes past the store."""
         heard = structs.replace(build.message(*alerts, group=group), **changes)
         try:
+            await self.catchup.precede(heard)
             changed = await self.store.record(heard, now())
         except ledger.Unavailable:
             self.direct.refused(heard)

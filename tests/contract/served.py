@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from aiohttp import ClientSession
 
-from routing import message, model
+from routing import ledger, message, model
 from webhook import (
     auth,
     connections,
@@ -37,6 +37,13 @@ class PastStore:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, model.Notification]] = []
+        self.preceded: list[model.Notification] = []
+        self.takes_nothing = False
+
+    async def precede(self, notification: model.Notification) -> None:
+        if self.takes_nothing:
+            raise ledger.Unavailable("what was paged cannot be recorded")
+        self.preceded.append(notification)
 
     def refused(self, notification: model.Notification) -> None:
         self.heard.append(("refused", notification))

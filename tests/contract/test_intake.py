@@ -392,6 +392,14 @@ class TestUnavailable:
         await service.post(GOOD)
         assert [what for what, _ in service.past_store.heard] == ["recorded"]
 
+    async def test_what_was_paged_of_its_incident_is_recorded_first(self, service: served.Served) -> None:
+        await service.post(GOOD)
+        assert [model.incident_id(one.group_labels) for one in service.past_store.preceded] == [ID]
+
+        service.past_store.takes_nothing = True
+        assert (await service.post(GOOD))[0] == 503
+        assert [what for what, _ in service.past_store.heard] == ["recorded", "refused"]
+
     async def test_what_is_malformed_is_nobodys(self, service: served.Served) -> None:
         await service.post(b"{}")
         assert service.past_store.heard == []

@@ -60,7 +60,7 @@ async def test_what_was_paged_past_the_store_and_has_resolved_since_is_reconcile
             # The flush with the firing has 10 s in all, retries included, and says nothing when it gives up.
             await asyncio.sleep(_A_FLUSH_SECONDS)
         page = unrecorded.cut(refused, unrecorded.firing_p1(refused))
-        await world.store.record_told(page, ["pagerduty"], datetime.now(UTC))
+        await world.store.record_told(page, {"pagerduty": ""}, datetime.now(UTC))
         assert (await world.until(lambda now: not resynced.is_open(now))).reconciled
         resolves = [
             alert

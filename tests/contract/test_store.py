@@ -777,22 +777,23 @@ async def test_sources_are_known_by_their_last_watchdog(store: contract.Store) -
 
 
 async def test_what_some_were_told_already_is_recorded_as_shown_there(store: contract.Store) -> None:
-    await store.record_told(message(alert("a")), ["pager"], at(0))
+    await store.record_told(message(alert("a")), {"pager": "key-1"}, at(0))
     (situation,) = await store.open_incidents(10)
     shown = situation.deliveries["pager"].shown
     assert shown == model.Shown(
         episode=1, firing=frozenset({alert("a").fingerprint}), priority=model.Priority.P1
     )
     assert await store.due(None, at(0)) == [ID], "others are to be told"
-    await store.record_told(message(alert("b")), ["pager"], at(1))
+    await store.record_told(message(alert("b")), {"pager": "key-2"}, at(1))
     (situation,) = await store.open_incidents(10)
     assert len(situation.incident.firing) == 2
     assert situation.deliveries["pager"].shown == shown, "what is shown as open keeps what is noted of it"
+    assert situation.deliveries["pager"].reference == "key-1"
 
 
 async def test_what_is_told_already_and_does_not_count_as_firing_is_not_shown(store: contract.Store) -> None:
     await store.record(message(alert(ends=10)), at(10))
-    await store.record_told(message(alert(starts=5)), ["pager"], at(11))
+    await store.record_told(message(alert(starts=5)), {"pager": "key-3"}, at(11))
     assert await store.open_incidents(10) == []
 
 

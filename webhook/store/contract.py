@@ -87,9 +87,11 @@ class Store(ledger.Ledger, Protocol):
         ...
 
     async def record_told(
-        self, notification: model.Notification, told: Collection[str], now: datetime
+        self, notification: model.Notification, told: Mapping[str, str], now: datetime
     ) -> Sequence[str]:
         """As `record`, and in the same commit: these destinations show what fires in the message already.
+
+        Each comes with its `Delivery.reference`.
 
         One that shows the incident as open, or may, keeps what is noted of it.
         """

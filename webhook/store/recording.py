@@ -50,10 +50,13 @@ def record_told(
     connection: sqlite3.Connection,
     known: cache.Cache,
     notification: model.Notification,
-    told: Collection[str],
+    told: Mapping[str, str],
     now: datetime,
 ) -> Sequence[str]:
-    """Record a message whose firing alerts these destinations show already; returns the changed incidents."""
+    """Record a message whose firing alerts these destinations show already; returns the changed incidents.
+
+    Each destination comes with its `Delivery.reference`.
+    """
     (changed,) = record(connection, known, [Arrival(notification=notification, now=now)])
     incident_id = model.incident_id(notification.group_labels)
     situation = rows.situations(connection, [incident_id])[incident_id]
@@ -66,14 +69,14 @@ def record_told(
         firing=frozenset(alert.fingerprint for alert in firing),
         priority=min(model.priority_of(alert.labels) for alert in firing),
     )
-    for name in told:
+    for name, reference in told.items():
         delivery = situation.deliveries.get(name)
         shown = delivery and (delivery.intent or delivery.shown)
         if shown and shown.firing:
             continue
         micros = rows.to_micros(now)
         connection.execute(rows.SQL["expect"], (incident_id, name, shows.episode, micros))
-        connection.execute(rows.SQL["settle"], (rows.to_json(shows), micros, None, incident_id, name))
+        connection.execute(rows.SQL["settle"], (rows.to_json(shows), micros, reference, incident_id, name))
     return changed
 
 

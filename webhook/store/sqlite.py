@@ -100,7 +100,7 @@ class _Sqlite:
         return cast("Sequence[str]", await self._writer.submit(arrival))
 
     async def record_told(
-        self, notification: model.Notification, told: Collection[str], now: datetime
+        self, notification: model.Notification, told: Mapping[str, str], now: datetime
     ) -> Sequence[str]:
         return await self._write(
             lambda connection: recording.record_told(connection, self._known, notification, told, now)

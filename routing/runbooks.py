@@ -5,6 +5,7 @@ a sentence, then at most one fenced block of shell commands. `{namespace}` in it
 name. `${VAR}`, `{print $1}` and `{{.Names}}` are no placeholders and stay as they are.
 """
 
+import functools
 import re
 import shlex
 from collections.abc import Collection
@@ -66,6 +67,7 @@ def find(labels: model.Labels, annotations: model.Labels, names: Collection[str]
     return None
 
 
+@functools.lru_cache(maxsize=256)
 def parse(markdown: str) -> Page:
     """The title and the first minutes of a page; what is not in the page's format is left out, never an error."""
     lines = markdown.splitlines()

@@ -60,6 +60,7 @@ class World:
     destinations: dict[str, contract.Destination] = dataclasses.field(default_factory=dict)
     happened: list[events.Event] = dataclasses.field(default_factory=list)
     budgets: budget.Budgets = dataclasses.field(default_factory=budget.Budgets)
+    route: Callable[[model.Labels], tuple[str, ...]] = route
     running: reconciler.Reconciler | None = None
     task: asyncio.Task[None] | None = None
 
@@ -67,7 +68,7 @@ class World:
         self.direct = direct.Direct(
             book=self.book,
             ways=lambda: direct.Ways(
-                route=route, pagers={"pager": self.destinations["pager"]}, compose=self._compose
+                route=self.route, pagers={"pager": self.destinations["pager"]}, compose=self._compose
             ),
             outcome=lambda _outcome: None,
             clock=now,
@@ -135,7 +136,7 @@ class World:
         since = await self.store.destinations_since(self.destinations, now())
         self.running = reconciler.Reconciler(
             ledger=self.store,
-            route=route,
+            route=self.route,
             targets={
                 name: deciding.Target(destination=one, since=since[name])
                 for name, one in self.destinations.items()

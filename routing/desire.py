@@ -30,6 +30,7 @@ class Desired:
     Attributes:
         firing: the alerts that it should show as firing; none means closed. Silenced ones are not among them.
         fired: all alerts of this episode that are its concern, firing or not.
+        over: those P1 of `fired` that have resolved.
         priority: the highest tier among those that fire, or among all of them once none does.
         ended: why nothing fires; None while something does.
         news: whether all of it is news, whose end nobody needs to hear of.
@@ -49,6 +50,7 @@ class Desired:
     silenced: frozenset[str]
     inhibited: frozenset[str]
     unconfirmed_at: Mapping[str, datetime]
+    over: frozenset[str] = frozenset()
     unconfirmed: frozenset[str] = frozenset()
     stands_in_for: frozenset[str] = frozenset()
 
@@ -102,6 +104,7 @@ def _desired(incident: model.Incident, alerts: Collection[model.Alert], all_coun
         episode=incident.episode,
         firing=_fingerprints(firing),
         fired=_fingerprints(alerts),
+        over=_fingerprints(alert for alert in alerts if _is_p1_that_is_over(alert)),
         priority=min(model.priority_of(alert.labels) for alert in firing or alerts),
         ended=None if firing else _ended(incident, alerts, is_silenced=bool(silenced)),
         news=all(alert.labels.get(NEWS) == "true" for alert in alerts),
@@ -119,6 +122,11 @@ def _ended(incident: model.Incident, alerts: Collection[model.Alert], *, is_sile
     if any(alert.status is model.AlertStatus.MOVED for alert in alerts):
         return model.Reason.MOVED
     return model.Reason.RECONCILED if incident.reconciled else model.Reason.RESOLVED
+
+
+def _is_p1_that_is_over(alert: model.Alert) -> bool:
+    is_p1 = model.priority_of(alert.labels) is model.Priority.P1
+    return is_p1 and alert.status is model.AlertStatus.RESOLVED
 
 
 def _mute_kind(alert: model.Alert) -> model.MuteKind | None:

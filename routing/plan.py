@@ -164,7 +164,7 @@ def _while_open(
     return model.Step(
         act=model.Act.UPDATE if shown_before else model.Act.OPEN,
         reason=reason,
-        shows=want.shows,
+        shows=_first_shown(delivery, want),
         fired_times=1 if shown_before else _fired_times(delivery, want.episode, want.priority),
         joined=joined,
         resolved=resolved,
@@ -215,7 +215,7 @@ def _after_closed(
         return model.Step(
             act=model.Act.OPEN,
             reason=model.Reason.UNSILENCED if was_silenced else model.Reason.FIRED,
-            shows=want.shows,
+            shows=_first_shown(delivery, want),
             fired_times=fired_times,
             joined=want.firing,
         )
@@ -232,6 +232,17 @@ def _after_closed(
     if over and want.ended and told and told.silenced and manner.shows_partial_resolves and not want.news:
         return replace(_close(told, want.ended), resolved=told.silenced)
     return None
+
+
+def _first_shown(delivery: model.Delivery | None, want: desire.Desired) -> model.Shown:
+    """What fires, and every P1 of the episode that fired and resolved before anything of it could be told.
+
+    As soon as it is shown, what resolved is taken back.
+    """
+    is_first = delivery is None or delivery.shown is None or delivery.shown.episode < want.episode
+    if not (want.over and is_first):
+        return want.shows
+    return replace(want.shows, firing=want.firing | want.over, priority=model.Priority.P1)
 
 
 def _fired_times(delivery: model.Delivery | None, episode: int, priority: model.Priority) -> int:

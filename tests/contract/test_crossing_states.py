@@ -176,6 +176,39 @@ def test_its_watchdog_is_missing_while_the_end_of_a_p1_waits_for_proof(tmp_path:
     crossed.play(tmp_path, story)
 
 
+@pytest.mark.parametrize("receipts", ["none comes", "they are lost"])
+def test_a_p1_that_nobody_heard_of_is_told_where_its_p2_goes_on(tmp_path: Path, receipts: str) -> None:
+    """All goes to the same places, so that what goes on would hide what is over."""
+
+    async def story(world: World) -> None:
+        world.route = lambda _: ("pager", "incidents")
+        await world.load()
+        lower, higher = firing("low", "P2"), firing("high")
+        fault = faults.server_error(503) if receipts == "none comes" else faults.Reset()
+        world.pagerduty.script(fault, times=None)
+        world.slack.script(fault, times=None)
+        await world.hear(lower, higher)
+        await asyncio.sleep(20)
+        await world.hear(ended(higher))
+        await asyncio.sleep(20)
+        world.pagerduty.clear_faults()
+        world.slack.clear_faults()
+        await asyncio.sleep(120)
+        assert [one.payload["severity"] for one in world.pagerduty.events] == ["critical"]
+        assert "high is down" in str(world.pagerduty.events[0].body)
+        assert [title.partition(" (")[0] for title in world.titles()] == [
+            "[P1] ServiceDown",
+            "[P2] ServiceDown",
+        ]
+        await world.hear(ended(lower))
+        await asyncio.sleep(120)
+        assert world.pagerduty.open_incidents() == []
+        assert len(world.titles()) == 3
+        await world.quiet()
+
+    crossed.play(tmp_path, story)
+
+
 @pytest.mark.parametrize("slack_down", [False, True])
 def test_a_p1_that_the_pager_never_heard_of_is_told_although_only_a_p2_is_left(
     tmp_path: Path, slack_down: bool

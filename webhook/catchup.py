@@ -98,13 +98,16 @@ class CatchUp:
         incident_id, now = page.incident_id, self._clock()
         known = (await self._store.situations([incident_id])).get(incident_id)
         fresh = unrecorded.new_to(known.incident if known else None, page.notification.alerts)
-        self._pages.caught_up(incident_id)
         if not fresh:
+            self._pages.caught_up(incident_id)
             _log.info("what was paged past the store is on record", extra={"incident": incident_id})
             self._book.forget(incident_id)
             return
         recorded = structs.replace(page.notification, alerts=fresh)
-        self._wake(await self._store.record_told(recorded, page.told, now))
+        changed = await self._store.record_told(recorded, page.told, now)
+        # Not before: what is refused once more was paged, and need not be again.
+        self._pages.caught_up(incident_id)
+        self._wake(changed)
         _log.info("what was paged past the store is recorded now", extra={"incident": incident_id})
         if self._resyncs():
             self._book.forget(incident_id)

@@ -63,8 +63,8 @@ def test_it_makes_no_difference_whether_anything_is_known(batches: list[list[mod
     known = cache.Cache()
     with tempfile.TemporaryDirectory() as place:
         with_it = told(Path(place) / "known", known, batches)
-        assert with_it == told(Path(place) / "unknown", cache.Cache(most_alerts=0), batches)
-    assert {each: known.get(each) for each in with_it[1]} == with_it[1]
+        assert with_it == told(Path(place) / "unknown", cache.Cache(most_bytes=0), batches)
+    assert {each: found.incident for each in with_it[1] if (found := known.get(each))} == with_it[1]
 
 
 async def test_what_was_rolled_back_is_not_known(tmp_path: Path) -> None:
@@ -127,23 +127,39 @@ async def test_a_hold_that_moved_with_the_clock_stays_moved(tmp_path: Path) -> N
 
 
 def test_it_forgets_what_was_of_no_use_for_longest() -> None:
-    def incident(number: int, alerts: int) -> model.Incident:
-        heard = message(*(alert(str(each)) for each in range(alerts)), group={"number": str(number)})
-        return structs.replace(
-            BLANK, id=str(number), alerts={each.fingerprint: each for each in heard.alerts}
-        )
+    def known(number: int, size_bytes: int) -> cache.Known:
+        return cache.Known(structs.replace(BLANK, id=str(number)), size_bytes)
 
-    known = cache.Cache(most_alerts=5)
-    known.keep([incident(1, 2), incident(2, 2)])
-    known.get("1")
-    known.keep([incident(3, 3)])
-    assert [number for number in "123" if known.get(number)] == ["1", "3"]
-    known.keep([incident(1, 1), incident(4, 1)])  # it has fewer alerts now: there is room
-    assert [number for number in "1234" if known.get(number)] == ["1", "3", "4"]
-    known.keep([incident(5, 6)])
-    assert [number for number in "12345" if known.get(number)] == []
+    kept = cache.Cache(most_bytes=5)
+    kept.keep(known(1, 2))
+    kept.keep(known(2, 2))
+    kept.get("1")
+    kept.keep(known(3, 3))
+    assert [number for number in "123" if kept.get(number)] == ["1", "3"]
+    kept.keep(known(1, 1))  # it is smaller now: there is room
+    kept.keep(known(4, 1))
+    assert [number for number in "1234" if kept.get(number)] == ["1", "3", "4"]
+    kept.keep(known(5, 6))
+    assert [number for number in "12345" if kept.get(number)] == []
 
 
+def test_large_alerts_count_for_what_they_are(tmp_path: Path) -> None:
+    """A thousand alerts of 100 kB would be a hundred megabytes."""
+    files = opening.open_files(tmp_path)
+    known = cache.Cache(most_bytes=250_000)
+    for number, group in enumerate(LARGE):
+        heard = structs.replace(alert(str(number)), annotations={"summary": "x" * 100_000})
+        arrival = recording.Arrival(notification=message(heard, group=group), now=at(0))
+        recording.record(files.writer, known, [arrival])
+    assert [bool(known.get(model.incident_id(group))) for group in LARGE] == [False, False, True, True]
+    known.empty()
+    for group in LARGE:  # and they count when they are read
+        recording.release(files.writer, known, model.incident_id(group), at(0))
+    files.close()
+    assert [bool(known.get(model.incident_id(group))) for group in LARGE] == [False, False, True, True]
+
+
+LARGE = [{"number": str(number)} for number in range(4)]
 BLANK = model.Incident(
     id="",
     group_labels={},

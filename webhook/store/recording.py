@@ -125,6 +125,7 @@ class _Batch:
         self._known = known
         self._stored: dict[str, model.Incident | None] = {}
         self._newest: dict[str, model.Incident] = {}
+        self._sizes_bytes: dict[str, int] = {}
         self._episodes: dict[tuple[str, int], tuple[object, ...]] = {}
         self._fires_in: defaultdict[str, dict[str, bool]] = defaultdict(dict)
         self._looked_up: set[str] = set()
@@ -134,11 +135,14 @@ class _Batch:
         if not missing:
             return
         found = {incident_id: self._known.get(incident_id) for incident_id in missing}
-        unknown = [incident_id for incident_id, incident in found.items() if incident is None]
+        unknown = [incident_id for incident_id, known in found.items() if known is None]
         if unknown:
-            found |= rows.incidents(self._connection, unknown)
-        self._stored.update(found)
-        self._newest.update({incident_id: incident for incident_id, incident in found.items() if incident})
+            found |= rows.known_incidents(self._connection, unknown)
+        for incident_id, known in found.items():
+            self._stored[incident_id] = known.incident if known else None
+            if known:
+                self._newest[incident_id] = known.incident
+                self._sizes_bytes[incident_id] = known.size_bytes
 
     def foresee(self, notifications: Mapping[str, Sequence[model.Notification]]) -> None:
         """Load what these messages are about, by incident, with two or three statements for all of them."""
@@ -185,7 +189,9 @@ class _Batch:
                 incidents.append(rows.incident_row(after))
             known = before.alerts if before else {}
             if after.alerts is not known:
-                alerts.append(rows.alerts_row(after))
+                text = rows.alerts_json(after)
+                self._sizes_bytes[incident_id] = len(text)
+                alerts.append((incident_id, text))
                 fired, fires = _firing(known), _firing(after.alerts)
                 fire += [(incident_id, fingerprint) for fingerprint in fires - fired]
                 fire_no_more += [(incident_id, fingerprint) for fingerprint in fired - fires]
@@ -197,7 +203,8 @@ class _Batch:
             ("save_episode", list(self._episodes.values())),
         ):
             rows.write_all(self._connection, name, values)
-        self._known.keep(self._newest.values())
+        for incident_id, after in self._newest.items():
+            self._known.keep(cache.Known(after, self._sizes_bytes.get(incident_id, 0)))
 
     def _put(self, before: model.Incident | None, after: model.Incident, now: datetime) -> dict[str, None]:
         """Take a new state; returns the incidents whose state changed by it, this one first."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from routing import desire, model, peers, truth
-from webhook.store import statements
+from webhook.store import cache, statements
 
 SQL = statements.named("sqlite.sql")
 
@@ -83,9 +83,9 @@ def same_head(one: model.Incident, other: model.Incident) -> bool:
     return bool(_head(one) == _head(other))
 
 
-def alerts_row(incident: model.Incident) -> tuple[object, ...]:
-    """For `save_alerts`."""
-    return (incident.id, _encode_as_it_is(list(incident.alerts.values())).decode())
+def alerts_json(incident: model.Incident) -> str:
+    """For `save_alerts`, after the id."""
+    return _encode_as_it_is(list(incident.alerts.values())).decode()
 
 
 def episode_row(incident: model.Incident) -> tuple[object, ...]:
@@ -100,9 +100,16 @@ def episode_row(incident: model.Incident) -> tuple[object, ...]:
 
 
 def incidents(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, model.Incident]:
-    """Those of these incidents that are known, in the order of the ids."""
-    wanted = to_json(list(ids))
-    found = {row[0]: _incident(row) for row in connection.execute(SQL["known_incidents"], (wanted,))}
+    """Those of these incidents that are in the file, in the order of the ids."""
+    return {incident_id: known.incident for incident_id, known in known_incidents(connection, ids).items()}
+
+
+def known_incidents(connection: sqlite3.Connection, ids: Collection[str]) -> dict[str, cache.Known]:
+    """As `incidents`, each with the length of its alerts."""
+    found = {
+        row[0]: cache.Known(_incident(row), len(row[-1] or ""))
+        for row in connection.execute(SQL["known_incidents"], (to_json(list(ids)),))
+    }
     return {incident_id: found[incident_id] for incident_id in ids if incident_id in found}
 
 

@@ -133,7 +133,7 @@ async def serve(
     try:
         yield pagerduty
     finally:
-        await pagerduty.stop()
+        await pagerduty.close()
 
 
 def describe(event: incidents.Event) -> str:

@@ -1,6 +1,7 @@
 """What the stand-ins share: a listening server, what was seen, waiting for it, and scripted faults."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class Standin:
         self._script = faults.Script()
         self._changed = asyncio.Event()
         self._runner: web.AppRunner | None = None
+        self._kept: socket.socket | None = None
 
     def judge(self, arrival: faults.Arrival) -> Verdict:
         """Accept or refuse, without remembering anything but the rate."""
@@ -82,20 +84,39 @@ class Standin:
         await site.start()
         self.port = runner.addresses[0][1]
         self._runner = runner
+        self._give_back()
 
     async def stop(self) -> None:
-        """Stop listening: connections are refused from now on. What was seen stays."""
+        """Stop listening: connections are refused from now on. What was seen stays, and so does the address."""
+        await self._stop_listening()
+        if self._kept is None:
+            # Bound and not listening: it refuses, and no other program is given the port meanwhile.
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind(("127.0.0.1", self.port))
+
+    async def close(self) -> None:
+        """Stop for good."""
+        await self._stop_listening()
+        self._give_back()
+
+    async def _stop_listening(self) -> None:
         if self._runner is not None:
             self._script.release()
             await self._runner.cleanup()
             self._runner = None
+
+    def _give_back(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
+        await self.close()
 
     def script(
         self,

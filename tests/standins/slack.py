@@ -118,7 +118,7 @@ async def serve(
     try:
         yield slack
     finally:
-        await slack.stop()
+        await slack.close()
 
 
 def message_faults(arrival: faults.Arrival) -> tuple[str | None, list[str]]:

@@ -252,7 +252,7 @@ def _opened(before: model.Incident, alerts: Mapping[str, model.Alert], now: date
         for fingerprint, alert in alerts.items()
         if alert.ends_at is None or alert.ends_at > now - _KEEP_ENDED
     }
-    firing = [alert for alert in kept.values() if alert.fires]
+    firing = [alert for alert in alerts.values() if alert.fires]
     recent = [opening for opening in before.openings if opening > now - _KEEP_OPENINGS]
     episode = before.episode + 1
     return structs.replace(

@@ -16,7 +16,7 @@ from routing import ledger, peers, truth
 from webhook import alertmanager_api, listings
 from webhook.store import contract
 
-_PAGE = 500
+_INCIDENTS_A_PAGE = 500
 _INCIDENTS_AT_ONCE = 200
 _KNOWN_FOR = timedelta(days=1)
 """A source or receiver that was not heard of for so long is not expected any more."""
@@ -243,7 +243,7 @@ class Resync:
     async def _standing(self) -> Sequence[truth.Standing]:
         standing: list[truth.Standing] = []
         after = ""
-        while page := await self._store.standing(after, _PAGE):
+        while page := await self._store.standing(after, _INCIDENTS_A_PAGE):
             standing += page
             after = page[-1].incident_id
         return standing

@@ -27,7 +27,8 @@ ORDER BY id
 LIMIT :limit
 
 -- name: held
-SELECT incident_id, alerts FROM incident_alerts WHERE instr(alerts, '"held_until":')
+-- With the quote of a value: what was a row up to schema 4 says null.
+SELECT incident_id, alerts FROM incident_alerts WHERE instr(alerts, '"held_until":"')
 
 -- name: partial
 SELECT id FROM incident WHERE open = 1 AND truncated_alerts > 0
